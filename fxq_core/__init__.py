@@ -1,0 +1,54 @@
+"""Post-training quantization for PyTorch on CPUs, with engines and patterns from plugins."""
+
+from __future__ import annotations
+
+from fxq_core.config import Config, Rule
+from fxq_core.context import LoweringContext
+from fxq_core.errors import (
+    CalibrationError,
+    CaptureError,
+    ConfigError,
+    EngineError,
+    EngineWarning,
+    FxqError,
+    PluginConflictError,
+    PluginError,
+    PluginWarning,
+)
+from fxq_core.hookspecs import hookimpl
+from fxq_core.plan import Plan
+from fxq_core.quantize import Quantizer, quantize
+from fxq_core.registry import Registry, load_plugins
+from fxq_core.report import Report, report
+from fxq_core.types import Engine, Lowering, Match, ObserverSpec, Pattern, Provider, QParams, QSpec
+
+__all__ = [
+    "CalibrationError",
+    "CaptureError",
+    "Config",
+    "ConfigError",
+    "Engine",
+    "EngineError",
+    "EngineWarning",
+    "FxqError",
+    "Lowering",
+    "LoweringContext",
+    "Match",
+    "ObserverSpec",
+    "Pattern",
+    "Plan",
+    "PluginConflictError",
+    "PluginError",
+    "PluginWarning",
+    "Provider",
+    "QParams",
+    "QSpec",
+    "Quantizer",
+    "Registry",
+    "Report",
+    "Rule",
+    "hookimpl",
+    "load_plugins",
+    "quantize",
+    "report",
+]

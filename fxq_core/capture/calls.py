@@ -1,0 +1,74 @@
+"""What the example passes to each submodule, so that flags and absent arguments can be fixed in a trace."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_map
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+FIXED_TYPES = (bool, int, float, str, type(None))
+
+
+def as_arguments(batch: Any) -> Arguments:
+    """One batch as arguments: a dict of keyword arguments, a tuple or list of positional ones, or a lone value."""
+    if isinstance(batch, Mapping):
+        return (), dict(batch)
+    if isinstance(batch, Sequence) and not isinstance(batch, str):
+        return tuple(batch), {}
+    return (batch,), {}
+
+
+def cloned(arguments: Arguments) -> Arguments:
+    """The same arguments in memory of their own: a model may write into its inputs."""
+    args, kwargs = tree_map(lambda v: v.clone() if isinstance(v, torch.Tensor) else v, arguments)
+    return args, kwargs
+
+
+def fixed_arguments(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of one call that hold no tensor: defaults that were not given, flags and numbers."""
+    bound = inspect.signature(module.forward).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return {name: value for name, value in bound.arguments.items() if isinstance(value, FIXED_TYPES)}
+
+
+def positional(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """The arguments of a call in the order of the parameters, with defaults, as an interpreter takes them."""
+    bound = inspect.signature(module.forward).bind(*args, **kwargs)
+    bound.apply_defaults()
+    return bound.args
+
+
+class CallLog:
+    """Watches the calls of every submodule while it is entered; keeps no tensor."""
+
+    def __init__(self, root: nn.Module) -> None:
+        self.root = root
+        self.fixed: dict[str, dict[str, Any]] = {}
+        self.varies: dict[str, str] = {}
+
+    def __enter__(self) -> CallLog:
+        self._handles = [
+            module.register_forward_pre_hook(self._hook(path), with_kwargs=True)
+            for path, module in self.root.named_modules(remove_duplicate=False)
+            if path
+        ]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def _hook(self, path: str) -> Any:
+        def log(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            fixed = fixed_arguments(module, args, kwargs)
+            first = self.fixed.setdefault(path, fixed)
+            if first != fixed:
+                name = next(n for n in {**first, **fixed} if first.get(n, log) != fixed.get(n, log))
+                self.varies[path] = f"it is called with different values of argument {name!r}"
+
+        return log

@@ -1,0 +1,87 @@
+"""Batch norm goes into the layer before it, once, so that no pattern and no engine knows of it.
+
+With ``k = gamma / sqrt(var + eps)``: ``weight * k`` per output channel, and ``(bias - mean) * k + beta``
+(Jacob et al. 2018, section 3.2), computed in float64.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from fxq_core.capture.graphs import add_module, call_count
+from fxq_core.capture.tracer import has_hooks
+from fxq_core.capture.values import REASON, value_of
+
+FOLDABLE: dict[type[nn.Module], type[nn.Module]] = {
+    nn.BatchNorm1d: nn.Conv1d,
+    nn.BatchNorm2d: nn.Conv2d,
+    nn.BatchNorm3d: nn.Conv3d,
+}
+
+
+def fold_batch_norms(graph_module: fx.GraphModule) -> dict[str, str]:
+    """Fold every batch norm that can be; the others get a reason and stay.
+
+    Returns:
+        What became of each folded batch norm: a sentence, by its module path.
+    """
+    folded: dict[str, str] = {}
+    for node in list(graph_module.graph.nodes):
+        if node.op != "call_module":
+            continue
+        norm: Any = graph_module.get_submodule(str(node.target))
+        if type(norm) not in FOLDABLE:
+            continue
+        source = node.args[0] if node.args else node.kwargs["input"]
+        reason = _unfoldable(graph_module, norm, source)
+        if reason:
+            node.meta[REASON] = reason
+            continue
+        layer = graph_module.get_submodule(source.target)
+        shared = call_count(graph_module.graph, source.target) > 1
+        source.target = add_module(graph_module, source.target, fold(layer, norm), replace=not shared)
+        folded[str(node.target)] = f"folded into {source.target}"
+        node.replace_all_uses_with(source)
+        graph_module.graph.erase_node(node)
+    return folded
+
+
+def _unfoldable(graph_module: fx.GraphModule, norm: Any, source: Any) -> str | None:
+    if norm.running_mean is None or norm.running_var is None:
+        return "its statistics are computed from each batch"
+    if has_hooks(norm):
+        return "it has forward hooks, which are kept"
+    alone = "it does not directly follow a convolution or linear layer, so it can't be folded"
+    if not isinstance(source, fx.Node) or source.op != "call_module":
+        return alone
+    layer = graph_module.get_submodule(str(source.target))
+    linear = type(layer) is nn.Linear and type(norm) is nn.BatchNorm1d and value_of(source).rank == 2
+    if type(layer) is not FOLDABLE[type(norm)] and not linear:
+        return alone
+    if has_hooks(layer):
+        return f"{source.target} before it has forward hooks, which are kept"
+    if len(source.users) > 1:
+        return f"the output of {source.target} is also used without it"
+    return None
+
+
+def fold(layer: Any, norm: Any) -> nn.Module:
+    """A copy of a convolution or linear layer that computes ``norm(layer(x))``."""
+    with torch.no_grad():
+        scale = (norm.running_var.double() + norm.eps).rsqrt()
+        if norm.weight is not None:
+            scale = scale * norm.weight.double()
+        bias = layer.bias.double() if layer.bias is not None else torch.zeros_like(scale)
+        bias = (bias - norm.running_mean.double()) * scale
+        if norm.bias is not None:
+            bias = bias + norm.bias.double()
+        weight = layer.weight.double() * scale.reshape(-1, *[1] * (layer.weight.dim() - 1))
+        merged: Any = copy.copy(layer)  # the tensors are replaced below, not written to
+        merged._parameters = dict(layer._parameters)
+        merged.weight = nn.Parameter(weight.to(layer.weight.dtype), requires_grad=False)
+        merged.bias = nn.Parameter(bias.to(layer.weight.dtype), requires_grad=False)
+    return merged  # type: ignore[no-any-return]

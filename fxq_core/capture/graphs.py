@@ -1,0 +1,70 @@
+"""Small edits of graphs and module trees that several passes share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+
+def put(root: nn.Module, path: str, value: Any) -> None:
+    """Set a module, parameter or buffer at a dotted path, making plain containers on the way."""
+    *parents, name = path.split(".")
+    for parent in parents:
+        if root._modules.get(parent) is None:
+            root.add_module(parent, nn.Module())
+        root = root.get_submodule(parent)
+    if isinstance(value, nn.Module):
+        root.add_module(name, value)
+    elif isinstance(value, nn.Parameter):
+        root.register_parameter(name, value)
+    elif isinstance(value, torch.Tensor):
+        root.register_buffer(name, value)
+    else:
+        setattr(root, name, value)
+
+
+def find(root: nn.Module, path: str) -> Any:
+    """The module, parameter, buffer or attribute at a dotted path, or None."""
+    owner: Any = root
+    for name in path.split("."):
+        owner = getattr(owner, name, None)
+    return owner
+
+
+def add_module(root: nn.Module, path: str, module: nn.Module, replace: bool = False) -> str:
+    """Put a module at ``path``, or at the first free path like it; returns the path used."""
+    free, number = path, 0
+    while find(root, free) is not None and not replace:
+        number += 1
+        free = f"{path}_{number}"
+    put(root, free, module)
+    return free
+
+
+def tensor_at(root: nn.Module, value: Any) -> torch.Tensor | None:
+    """The tensor that a ``get_attr`` node reads, or None for anything else."""
+    if not isinstance(value, fx.Node) or value.op != "get_attr":
+        return None
+    tensor = find(root, str(value.target))
+    return tensor if isinstance(tensor, torch.Tensor) else None
+
+
+def follow(node: fx.Node, op: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
+    """Turn a node into another call, keeping its name, users and meta."""
+    node.op, node.target, node.args, node.kwargs = op, target, args, kwargs or {}
+
+
+def call_count(graph: fx.Graph, path: str) -> int:
+    return sum(node.op == "call_module" and node.target == path for node in graph.nodes)
+
+
+def module_path(part: str, node: fx.Node) -> str:
+    """The path, from the user's root, of the module that a node calls or whose forward it stands in."""
+    if node.op == "call_module":
+        inner = str(node.target)
+    else:
+        stack = node.meta.get("nn_module_stack") or {}
+        inner = list(stack.values())[-1][0] if stack else ""
+    return ".".join(filter(None, (part, inner)))

@@ -1,0 +1,132 @@
+"""Symbolic tracing that gives up one module at a time, not the whole model."""
+
+from __future__ import annotations
+
+import operator
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from torch import fx, nn
+
+from fxq_core.capture.values import REASON
+from fxq_core.errors import CaptureError
+
+INPLACE_OPERATORS = ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor")
+
+
+class InplaceProxy(fx.Proxy):
+    """A proxy that records ``x += y`` as the in-place op it is; torch's own records ``x + y``."""
+
+
+def _record(name: str) -> Callable[[fx.Proxy, Any], fx.Proxy]:
+    target = getattr(operator, name)
+
+    def inplace(self: fx.Proxy, other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", target, (self, other), {})
+
+    return inplace
+
+
+for _name in INPLACE_OPERATORS:
+    setattr(InplaceProxy, f"__{_name}__", _record(_name))
+
+
+def require_fixed(value: Any, expected: Any, name: str) -> None:
+    """Refuse another value of an argument than the one the graph was traced with."""
+    if value is not expected and value != expected:
+        raise CaptureError(
+            f"argument {name!r} was {expected!r} in the example that this model was quantized with and can't "
+            f"become a {type(value).__name__} now; quantize again with an example that gives it"
+        )
+
+
+def has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def is_layer(module: nn.Module) -> bool:
+    """Whether a module is one op of torch.nn, which stays whole in a graph."""
+    library = type(module).__module__.startswith("torch.nn") and not isinstance(module, nn.Sequential)
+    return library and type(module).forward is not nn.Module.forward
+
+
+class Tracer(fx.Tracer):
+    """Traces a root; a submodule that can't be traced, or that has hooks, becomes a leaf.
+
+    ``left`` says why, by module path, for each of those leaves.
+    """
+
+    def __init__(self, fixed: dict[str, Any]) -> None:
+        super().__init__()
+        self.fixed = fixed
+        self.left: dict[str, str] = {}
+
+    def create_args_for_root(self, *args: Any, **kwargs: Any) -> Any:
+        function, values = super().create_args_for_root(*args, **kwargs)
+        for position, value in enumerate(values):
+            if isinstance(value, fx.Proxy) and value.node.target in self.fixed:
+                name = str(value.node.target)
+                guard = self.create_proxy("call_function", require_fixed, (value, self.fixed[name], name), {})
+                guard.node.meta[REASON] = f"it checks that argument {name!r} stays {self.fixed[name]!r}"
+                values[position] = self.fixed[name]
+        return function, values
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return InplaceProxy(node, self)
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return is_layer(m) or module_qualified_name in self.left
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        path = self.path_of_module(m)
+        if has_hooks(m) and not is_layer(m):
+            self.left.setdefault(path, "it has forward hooks, which are kept")
+        if self.is_leaf_module(m, path):
+            return super().call_module(m, forward, args, kwargs)
+        last, depth = next(iter(reversed(self.graph.nodes)), None), len(self.module_stack)
+        try:
+            return super().call_module(m, forward, args, kwargs)
+        except Exception as error:
+            self.left[path] = why(error)
+            for node in reversed(self.graph.nodes):
+                if node is last:
+                    break
+                self.graph.erase_node(node)
+            while len(self.module_stack) > depth:
+                self.module_stack.popitem(last=True)
+            return super().call_module(m, forward, args, kwargs)
+
+
+def why(error: Exception) -> str:
+    """What stopped a trace, with the user's file and line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    users = [f for f in frames if "/torch/" not in f.filename and "/fxq_core/" not in f.filename]
+    where = f"{users[-1].filename}:{users[-1].lineno}: " if users else ""
+    text = str(error).splitlines()[0].rstrip(".") if str(error) else ""
+    return f"it can't be traced: {where}{type(error).__name__}: {text}"
+
+
+def trace(module: nn.Module, fixed: dict[str, Any]) -> tuple[fx.GraphModule, dict[str, str]]:
+    """Trace a module whose arguments ``fixed`` keep the values they have in the example.
+
+    Returns:
+        The graph module, and why each leaf that is no layer was left, by its path below ``module``.
+    """
+    tracer = Tracer(fixed)
+    graph = tracer.trace(module)
+    graph_module = fx.GraphModule(module, graph, type(module).__name__)
+    return graph_module, {path: reason for path, reason in tracer.left.items() if _called(graph, path)}
+
+
+def _called(graph: fx.Graph, path: str) -> bool:
+    return any(node.op == "call_module" and node.target == path for node in graph.nodes)
+
+
+def layer_graph(layer: nn.Module) -> fx.GraphModule:
+    """A graph of one call, for a layer that untraceable code calls by itself."""
+    graph = fx.Graph()
+    graph.output(graph.call_module("layer", (graph.placeholder("input"),)))
+    return fx.GraphModule({"layer": layer}, graph, type(layer).__name__)

@@ -1,0 +1,128 @@
+"""What an emitter works with: the inputs and the output of one match, and the ways to add nodes for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import torch
+from torch import fx, nn
+
+from fxq_core.builder import Builder
+from fxq_core.capture.graphs import tensor_at
+from fxq_core.observers.qparams import bias_floor
+from fxq_core.types import Engine, Match, ObserverSpec, QParams
+
+
+class QWeight(NamedTuple):
+    """A symmetric weight.
+
+    ``values`` are int8 codes, ``scale`` is float32 of shape ``(channels,)`` with the channels at ``axis``, or of shape
+    ``()`` with axis None.
+    """
+
+    values: torch.Tensor
+    scale: torch.Tensor
+    axis: int | None
+
+    def dequantize(self) -> torch.Tensor:
+        """The float32 weight that the codes stand for."""
+        return self.values.float() * _along(self.scale, self.axis, self.values.dim())
+
+
+@dataclass(frozen=True, slots=True)
+class LoweringContext:
+    """One match on its way into the lowered graph.
+
+    Attributes:
+        match: the match, in nodes of the float graph.
+        inputs: the nodes of the lowered graph that hold ``match.inputs``, in the engine's quantized form.
+        input_qparams: their qparams.
+        output: the qparams that the result must have; unpacks to ``scale, zero_point``.
+        bounds: limits that every value with the output's qparams is clamped to.
+        engine: the engine that will run the result.
+    """
+
+    match: Match
+    inputs: tuple[fx.Node, ...]
+    input_qparams: tuple[QParams, ...]
+    output: QParams
+    bounds: tuple[float, float]
+    engine: Engine
+    observers: Mapping[str, ObserverSpec]
+    builder: Builder
+
+    def call(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> fx.Node:
+        """Add a call of a function that can be imported by name, or of a ``torch.ops`` operator."""
+        return self.builder.graph.call_function(function, args, kwargs)
+
+    def call_method(self, name: str, *args: Any, **kwargs: Any) -> fx.Node:
+        """Add a call of a method of the first argument."""
+        return self.builder.graph.call_method(name, args, kwargs)
+
+    def module(self, module: nn.Module, *args: Any, **kwargs: Any) -> fx.Node:
+        """Put a module at the path of the match's first module, and add a call of it.
+
+        Where several calls of one float module give equal modules, they share one.
+        """
+        path = next((str(n.target) for n in self.match.nodes if n.op == "call_module"), self.match.output.name)
+        return self.builder.graph.call_module(self.builder.place(path, module), args, kwargs)
+
+    def constant(self, value: torch.Tensor) -> fx.Node:
+        """Keep a plain tensor as a buffer of the lowered module, and add a node that reads it."""
+        return self.builder.constant(f"{self.match.output.name}_constant", value)
+
+    def copy(self, computed: Mapping[fx.Node, fx.Node] = MappingProxyType({})) -> fx.Node:
+        """Add the match's own nodes, as they are, over the quantized inputs: for ops that run on any dtype.
+
+        ``computed`` gives the lowered nodes of those that the emitter has added itself.
+        """
+        quantized = {**dict(zip(self.match.inputs, self.inputs, strict=True)), **computed}
+        for node in self.match.nodes:
+            if node not in quantized:
+                quantized[node] = self.builder.copy(node, quantized)
+        return quantized[self.match.output]
+
+    def folds(self, low: float, high: float) -> bool:
+        """Whether the output's own range already limits it to ``low`` to ``high``, so that no clamp is needed.
+
+        That is so if everything that shares the output's qparams is clamped at least as tightly, and the outermost
+        codes lie on the limits; the first is a fact of the graph and holds for every calibration.
+        """
+        scale, zero_point = self.output
+        below = low == -math.inf or round(low / scale) + zero_point <= self.output.qmin
+        above = high == math.inf or round(high / scale) + zero_point >= self.output.qmax
+        return low <= self.bounds[0] and self.bounds[1] <= high and below and above
+
+    def attribute(self) -> torch.Tensor:
+        """The float tensor that the match's ``get_attr`` node reads."""
+        tensor = tensor_at(self.builder.source, self.match.output)
+        assert tensor is not None
+        return tensor
+
+    def quantize_weight(self, weight: torch.Tensor, bias: torch.Tensor | None = None, axis: int = 0) -> QWeight:
+        """Quantize a weight as the engine wants it, with scales at which the bias fits the accumulator.
+
+        Args:
+            weight: float32 of any shape.
+            bias: float32 of shape ``(channels,)``, or None.
+            axis: where the output channels are; used if the engine wants one scale per channel.
+        """
+        spec = replace(self.engine.weight, axis=None if self.engine.weight.axis is None else axis)
+        observer = self.observers[spec.observer].build(spec)
+        observer.observe(weight)
+        scale = torch.as_tensor(observer.qparams().scale, dtype=torch.float32)
+        if bias is not None:
+            floor = bias_floor(bias.detach(), self.input_qparams[0].scale)
+            scale = torch.maximum(scale.double(), floor if spec.axis is not None else floor.max()).float()
+        codes = torch.round(weight.detach() / _along(scale, spec.axis, weight.dim()))
+        return QWeight(codes.clamp(spec.qmin, spec.qmax).to(spec.dtype), scale, spec.axis)
+
+
+def _along(scale: torch.Tensor, axis: int | None, rank: int) -> torch.Tensor:
+    if axis is None:
+        return scale
+    return scale.reshape([-1 if dim == axis else 1 for dim in range(rank)])

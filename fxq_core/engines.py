@@ -1,0 +1,90 @@
+"""Which engine: the one asked for, else the one torch names, else the only one that works."""
+
+from __future__ import annotations
+
+import warnings
+
+import importlib_metadata
+import torch
+from packaging.requirements import Requirement
+
+from fxq_core.errors import EngineError, EngineWarning
+from fxq_core.reference import REFERENCE
+from fxq_core.registry import Registry
+from fxq_core.types import Engine
+
+
+def choose_engine(registry: Registry, name: str | None) -> Engine:
+    """Choose an engine that can run here.
+
+    Args:
+        name: an engine's name, or None for the one that ``torch.backends.quantized.engine`` names if a plugin claims
+            it and it works, otherwise the only installed one that works.
+
+    Raises:
+        EngineError: unknown, not installed, unable to run here, or more than one to choose from.
+    """
+    if name is not None:
+        return _named(registry, name)
+    current = torch.backends.quantized.engine
+    if current in registry.engines and registry.engines[current].reject() is None:
+        return registry.engines[current]
+    usable = _usable(registry)
+    if len(usable) == 1:
+        engine = registry.engines[usable[0]]
+        text = f"torch's engine is {current!r}, which {_state(registry, current)}; "
+        text += f"using {engine.name!r} of {engine.provider}"
+        warnings.warn(EngineWarning(text), stacklevel=4)
+        return engine
+    if usable:
+        raise EngineError(
+            f"torch's engine is {current!r}, which {_state(registry, current)}; "
+            f"choose one of {', '.join(map(repr, usable))} with engine=..."
+        )
+    raise EngineError(f"torch's engine is {current!r}, which {_state(registry, current)}; {_remedy(registry, current)}")
+
+
+def _named(registry: Registry, name: str) -> Engine:
+    engine = registry.engines.get(name)
+    if engine is None:
+        raise EngineError(f"engine {name!r} {_state(registry, name)}; {_remedy(registry, name)}")
+    if reason := engine.reject():
+        others = ", ".join(map(repr, _usable(registry))) or "none"
+        raise EngineError(f"engine {name!r} of {engine.provider} can't run here: {reason}; usable engines: {others}")
+    return engine
+
+
+def _usable(registry: Registry) -> list[str]:
+    """The engines that plugins bring and that can run here; the reference engine is never chosen by itself."""
+    return sorted(n for n, e in registry.engines.items() if n != REFERENCE.name and e.reject() is None)
+
+
+def _state(registry: Registry, name: str) -> str:
+    if name in registry.engines:
+        return f"can't run here: {registry.engines[name].reject()}"
+    dist = distribution_for(name)
+    for failure in registry.failures:
+        if failure.provider.dist == dist:
+            return f"comes from {failure.provider}, which failed to load: {failure.error}"
+    return "is claimed by no installed plugin"
+
+
+def _remedy(registry: Registry, name: str) -> str:
+    dist = distribution_for(name)
+    if any(failure.provider.dist == dist for failure in registry.failures):
+        return f"mend or reinstall {dist}"
+    known = ", ".join(map(repr, sorted(registry.engines)))
+    return f"pip install {dist}" if dist else f"known engines: {known}; others come with the plugin that brings them"
+
+
+def distribution_for(engine: str) -> str | None:
+    """The distribution to install for an engine: what the extra of that name in fxq-core's own metadata requires."""
+    try:
+        requirements = importlib_metadata.requires("fxq-core") or []
+    except importlib_metadata.PackageNotFoundError:
+        return None
+    for requirement in map(Requirement, requirements):
+        wanted = requirement.marker is not None and requirement.marker.evaluate({"extra": engine})
+        if wanted and not requirement.marker.evaluate({"extra": ""}):  # type: ignore[union-attr]
+            return requirement.name
+    return None

@@ -1,0 +1,149 @@
+"""Lowering: one sweep over each float graph that rebuilds it, quantizing and dequantizing lazily at the borders."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from torch import fx, nn
+
+from fxq_core.builder import Builder
+from fxq_core.builtin import CONSTANT, DEQUANTIZE, QUANTIZE
+from fxq_core.capture import ATTRIBUTES, HOOKS
+from fxq_core.capture.tracer import is_layer
+from fxq_core.capture.values import value_of
+from fxq_core.context import LoweringContext
+from fxq_core.errors import CalibrationError, FxqError, PluginError
+from fxq_core.matching import Candidate
+from fxq_core.plan import PartPlan, Plan
+from fxq_core.prepare import PreparedModel
+from fxq_core.quantized_module import SOURCE, QuantizedModule, Scale, ZeroPoint
+from fxq_core.report import REPORT, Report, make_report
+from fxq_core.spellings import asks_for_shape
+from fxq_core.types import Engine, Match, QParams
+
+
+def lower(plan: Plan, prepared: PreparedModel) -> nn.Module:
+    """The quantized model: lowers every part that calibration reached; the prepared model stays usable.
+
+    Raises:
+        CalibrationError: no batch was observed.
+        PluginError: an emitter failed.
+    """
+    qparams = {path: part.qparams() for path, part in prepared.parts.items()}
+    if prepared.parts and not any(part.batches for part in prepared.parts.values()):
+        raise CalibrationError("the model was never calibrated; run calibrate(batches) or observe(batch) first")
+    replaced: dict[int, Any] = {}
+    # inner parts first, so that a copy of the module around one holds the lowered part
+    for part in reversed(plan.parts):
+        watched, found = prepared.parts[part.path], qparams[part.path]
+        lowered = copy.deepcopy(watched.model, replaced) if not found else _Sweep(plan, part, found, replaced).run()
+        replaced[id(watched)] = lowered
+    root = copy.deepcopy(prepared.root, replaced)
+    report: Report = make_report(plan, qparams)
+    if plan.engine.finish is not None:
+        root = plan.engine.finish(root)
+    setattr(root, REPORT, report)
+    return root
+
+
+class _Sweep:
+    """Rebuilds one graph: ``floats`` and ``quantized`` hold the lowered node of each value in either form."""
+
+    def __init__(self, plan: Plan, part: PartPlan, qparams: Mapping[int, QParams], replaced: dict[int, Any]) -> None:
+        self.plan, self.part = plan, part
+        self.engine: Engine = plan.engine
+        self.root = QuantizedModule(self.engine.name, self.engine.active, qparams)
+        self.builder = Builder(part.graph_module, self.root, replaced, self.as_float)
+        self.qparams = {
+            group: QParams(Scale(found.scale, group), ZeroPoint(found.zero_point, group), found.qmin, found.qmax)
+            for group, found in qparams.items()
+        }
+        self.floats: dict[fx.Node, fx.Node] = {}
+        self.quantized: dict[fx.Node, fx.Node] = {}
+
+    def run(self) -> QuantizedModule:
+        inner = {n for candidate in self.part.chosen.values() for n in candidate.match.nodes}
+        with self.engine.active():
+            for node in self.part.graph_module.graph.nodes:
+                if node in self.part.chosen:
+                    self.quantized[node] = self._emit(self.part.chosen[node], node)
+                elif node not in inner:
+                    self.floats[node] = self._copy(node)
+        source = self.part.graph_module
+        self.root.set_graph(self.builder.graph)
+        for name, value in source.meta[ATTRIBUTES].items():
+            if not hasattr(self.root, name):
+                setattr(self.root, name, copy.deepcopy(value, self.builder.replaced))
+        for name in HOOKS:
+            getattr(self.root, name).update(getattr(source, name))
+        return self.root
+
+    def as_float(self, value: fx.Node) -> fx.Node:
+        if value not in self.floats:
+            self.floats[value] = self._border(DEQUANTIZE, value, self.quantized[value])
+        return self.floats[value]
+
+    def as_quantized(self, value: fx.Node) -> fx.Node:
+        if value not in self.quantized:
+            if value.op == "get_attr":
+                self.quantized[value] = self._border(CONSTANT, value)
+            else:
+                self.quantized[value] = self._border(QUANTIZE, value, self.as_float(value))
+        return self.quantized[value]
+
+    def _copy(self, node: fx.Node) -> fx.Node:
+        """Copy a float node; code that may look at the memory layout gets the layout it had in float."""
+        if asks_for_shape(node):
+            return self.builder.copy(node, self.quantized)
+        instead: dict[fx.Node, fx.Node] = {}
+        if self._sees_layout(node):
+            for value in node.all_input_nodes:
+                if value in self.quantized and value_of(value).contiguous and value_of(value).rank > 3:
+                    instead[value] = self.builder.graph.call_method("contiguous", (self.as_float(value),))
+        return self.builder.copy(node, instead)
+
+    def _sees_layout(self, node: fx.Node) -> bool:
+        if node.op == "call_module":
+            return not is_layer(self.part.graph_module.get_submodule(str(node.target)))
+        return node.op == "output"
+
+    def _border(self, name: str, value: fx.Node, *inputs: fx.Node) -> fx.Node:
+        match = Match(self.plan.registry.patterns[name], (value,), (value,) * len(inputs), (None,))
+        lowering = self.plan.registry.lowering(self.engine, name)
+        assert lowering is not None, "the plan checks that the borders have lowerings"
+        return self._call(Candidate(match, lowering), inputs)
+
+    def _emit(self, candidate: Candidate, node: fx.Node) -> fx.Node:
+        emitted = self._call(candidate, tuple(map(self.as_quantized, candidate.match.inputs)))
+        emitted.meta.setdefault(SOURCE, node.name)
+        return emitted
+
+    def _call(self, candidate: Candidate, inputs: tuple[fx.Node, ...]) -> fx.Node:
+        match, lowering, groups = candidate.match, candidate.lowering, self.part.groups
+        group = groups.of[match.output]
+        ctx = LoweringContext(
+            match=match,
+            inputs=inputs,
+            input_qparams=tuple(self.qparams[groups.of[value]] for value in match.inputs),
+            output=self.qparams[group],
+            bounds=groups.bounds.get(group, (-math.inf, math.inf)),
+            engine=self.engine,
+            observers=self.plan.registry.observers,
+            builder=self.builder,
+        )
+        where = f"{lowering.provider}: the lowering of pattern {match.pattern.name!r} for engine {lowering.engine!r}"
+        try:
+            emitted = lowering.emit(match, ctx)
+        except FxqError:
+            raise
+        except Exception as error:
+            raise PluginError(
+                f"{where} failed at node {match.output.name!r} with {type(error).__name__}: {error}; "
+                f"skip the node with Config(skip=({match.pattern.name!r},)) until the plugin is mended"
+            ) from error
+        if not isinstance(emitted, fx.Node):
+            raise PluginError(f"{where} returned {emitted!r}, which is no node; return what ctx.call(...) gives")
+        return emitted

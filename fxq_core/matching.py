@@ -1,0 +1,174 @@
+"""Matching: find every place where a pattern stands, reject with reasons, keep a disjoint set.
+
+Candidates are taken longest first, then by priority, then by position; two patterns that are equal in all three
+stand on exactly the same nodes, which is an error. So neither registration order nor installation order matters.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import fx, nn
+
+from fxq_core.capture.tracer import has_hooks
+from fxq_core.capture.values import REASON, value_of
+from fxq_core.errors import PluginConflictError
+from fxq_core.registry import Registry
+from fxq_core.types import Engine, Lowering, Match, Pattern
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A match that the chosen engine can lower."""
+
+    match: Match
+    lowering: Lowering
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a node is not quantized, and who says so."""
+
+    reason: str
+    provider: str
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """The disjoint matches by output node, and the best-founded refusal for each node that has one."""
+
+    chosen: dict[fx.Node, Candidate]
+    refused: dict[fx.Node, Refusal]
+
+
+def find_matches(
+    graph_module: fx.GraphModule, registry: Registry, engine: Engine, skips: Callable[[Match], str | None]
+) -> Matches:
+    """Match the patterns that ``engine`` can lower, except where ``skips`` gives a reason not to.
+
+    Raises:
+        PluginConflictError: two patterns claim the same nodes with the same priority.
+    """
+    modules = dict(graph_module.named_modules(remove_duplicate=False))
+    candidates: list[Candidate] = []
+    refused: dict[fx.Node, Refusal] = {}
+    last_ops = _by_last_op(registry.patterns.values())
+    order = {node: position for position, node in enumerate(graph_module.graph.nodes)}
+    for node in graph_module.graph.nodes:
+        # the longest first: its refusal is the one to tell when nothing else matches
+        for pattern in last_ops.get(_spelling(node, modules), ()):
+            for nodes in _chains(pattern, node, modules):
+                match = _match(pattern, nodes, modules)
+                lowering = registry.lowering(engine, pattern.name)
+                refusal = _refusal(match, lowering, engine, skips)
+                if refusal is not None:
+                    refused.setdefault(node, refusal)
+                elif lowering is not None:
+                    candidates.append(Candidate(match, lowering))
+    return Matches(_disjoint(candidates, order), refused)
+
+
+def _by_last_op(patterns: Iterable[Pattern]) -> dict[Any, list[Pattern]]:
+    table: dict[Any, list[Pattern]] = defaultdict(list)
+    for pattern in sorted(patterns, key=lambda p: (-len(p.ops), -p.priority, p.name)):
+        for spelling in pattern.ops[-1] if pattern.ops else ():
+            table[spelling].append(pattern)
+    return table
+
+
+def _spelling(node: fx.Node, modules: dict[str, nn.Module]) -> Any:
+    """What a pattern would name to match this node: exactly the module's type, the function, or the method."""
+    if node.op == "call_module":
+        return type(modules[str(node.target)])
+    return node.target if node.op in ("call_function", "call_method") else None
+
+
+def _chains(pattern: Pattern, last: fx.Node, modules: dict[str, nn.Module]) -> Iterator[tuple[fx.Node, ...]]:
+    """Every chain of nodes that spells the pattern and ends in ``last``; inner values have one use."""
+    pending: list[tuple[fx.Node, ...]] = [(last,)]
+    while pending:
+        nodes = pending.pop()
+        if len(nodes) == len(pattern.ops):
+            yield nodes
+            continue
+        wanted = pattern.ops[-len(nodes) - 1]
+        for source in reversed(nodes[0].all_input_nodes):
+            if _spelling(source, modules) in wanted and _one_use(source):
+                pending.append((source, *nodes))
+
+
+def _one_use(node: fx.Node) -> bool:
+    return len(node.users) == 1 and sum(argument is node for argument in arguments_of(*node.users)) == 1
+
+
+def arguments_of(node: fx.Node) -> list[fx.Node]:
+    """The values a node takes, in order, repeated where it takes one twice."""
+    found: list[fx.Node] = []
+    fx.node.map_arg((node.args, node.kwargs), lambda n: found.append(n))
+    return found
+
+
+def _match(pattern: Pattern, nodes: tuple[fx.Node, ...], modules: dict[str, nn.Module]) -> Match:
+    inside = set(nodes)
+    inputs = [a for node in nodes for a in arguments_of(node) if a not in inside and value_of(a).is_float]
+    called = [modules[str(node.target)] if node.op == "call_module" else None for node in nodes]
+    return Match(pattern, nodes, tuple(inputs), tuple(called))
+
+
+def _refusal(
+    match: Match, lowering: Lowering | None, engine: Engine, skips: Callable[[Match], str | None]
+) -> Refusal | None:
+    """Why this match can't be quantized, from the most general reason to the most special."""
+    pattern = match.pattern
+    if reason := skips(match):
+        return Refusal(reason, "the config")
+    if reason := _unfit(match) or (pattern.reject(match) if pattern.reject else None):
+        return Refusal(reason, str(pattern.provider))
+    if lowering is None:
+        return Refusal(f"engine {engine.name!r} has no lowering for pattern {pattern.name!r}", str(engine.provider))
+    if lowering.reject is not None and (reason := lowering.reject(match)):
+        return Refusal(reason, str(lowering.provider))
+    return None
+
+
+def _unfit(match: Match) -> str | None:
+    """Why nothing could quantize this match, whatever its pattern and engine."""
+    for node, module in zip(match.nodes, match.modules, strict=True):
+        if module is not None and has_hooks(module):
+            return "it has forward hooks, which an int8 op would not run"
+        if REASON in node.meta:
+            return str(node.meta[REASON])
+        if not value_of(node).is_float:
+            return f"its result is not a float32 tensor but a {value_of(node)}"
+    return None if match.inputs else "none of its inputs is a float32 tensor"
+
+
+def _disjoint(candidates: list[Candidate], order: dict[fx.Node, int]) -> dict[fx.Node, Candidate]:
+    def rank(candidate: Candidate) -> tuple[int, int, tuple[int, ...]]:
+        match = candidate.match
+        positions = tuple(order[node] for node in match.nodes)
+        return -len(match.nodes), -match.pattern.priority, positions
+
+    ranked = sorted(candidates, key=rank)
+    taken: set[fx.Node] = set()
+    chosen: dict[fx.Node, Candidate] = {}
+    for position, candidate in enumerate(ranked):
+        if taken.isdisjoint(candidate.match.nodes):
+            rival = ranked[position + 1] if position + 1 < len(ranked) else None
+            if rival is not None and rank(rival) == rank(candidate):
+                raise _conflict(candidate.match, rival.match)
+            taken.update(candidate.match.nodes)
+            chosen[candidate.match.output] = candidate
+    return chosen
+
+
+def _conflict(first: Match, second: Match) -> PluginConflictError:
+    names = f"pattern {first.pattern.name!r} of {first.pattern.provider} and pattern {second.pattern.name!r} of "
+    return PluginConflictError(
+        f"{names}{second.pattern.provider} both match node {first.output.name!r} with priority "
+        f"{first.pattern.priority}; give one of them a higher priority, or block a distribution with "
+        f"load_plugins(block=({second.pattern.provider.dist!r},))"
+    )

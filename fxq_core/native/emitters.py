@@ -1,0 +1,98 @@
+"""How each op is computed by ``torch.ops.quantized``: one small function per op, and none that decides anything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import fx
+
+from fxq_core import spellings
+from fxq_core.context import LoweringContext
+from fxq_core.native.layers import QuantizedConstant, QuantizedConv, QuantizedLinear
+from fxq_core.types import Match
+
+OPS = torch.ops.quantized
+
+
+def quantize(match: Match, ctx: LoweringContext) -> fx.Node:
+    return ctx.call(torch.quantize_per_tensor, ctx.inputs[0], *ctx.output, torch.quint8)
+
+
+def dequantize(match: Match, ctx: LoweringContext) -> fx.Node:
+    return ctx.call_method("dequantize", ctx.inputs[0])
+
+
+def constant(match: Match, ctx: LoweringContext) -> fx.Node:
+    scale, zero_point = ctx.output
+    codes = torch.round(ctx.attribute() / scale) + zero_point
+    module = QuantizedConstant(codes.clamp(ctx.output.qmin, ctx.output.qmax).to(torch.uint8))
+    return ctx.module(module, scale, zero_point)
+
+
+def conv(match: Match, ctx: LoweringContext) -> fx.Node:
+    layer: Any = match.modules[0]
+    weight = ctx.quantize_weight(layer.weight, layer.bias)
+    geometry = layer.stride, layer.padding, layer.dilation, layer.groups
+    module = QuantizedConv(weight.values, weight.scale, layer.bias, *geometry, ctx.engine.name)
+    return _clamped(match, ctx, ctx.module(module, ctx.inputs[0], *ctx.output))
+
+
+def linear(match: Match, ctx: LoweringContext) -> fx.Node:
+    layer: Any = match.modules[0]
+    weight = ctx.quantize_weight(layer.weight, layer.bias)
+    module = QuantizedLinear(weight.values, weight.scale, layer.bias, ctx.engine.name)
+    return _clamped(match, ctx, ctx.module(module, ctx.inputs[0], *ctx.output))
+
+
+def add(match: Match, ctx: LoweringContext) -> fx.Node:
+    return _clamped(match, ctx, ctx.call(OPS.add, *ctx.inputs, *ctx.output))
+
+
+def mul(match: Match, ctx: LoweringContext) -> fx.Node:
+    return _clamped(match, ctx, ctx.call(OPS.mul, *ctx.inputs, *ctx.output))
+
+
+def _clamped(match: Match, ctx: LoweringContext, result: fx.Node) -> fx.Node:
+    """Apply the clamp that ends a match, unless the output's own range does."""
+    if len(match.nodes) == 1:
+        return result
+    low, high = spellings.clamp_bounds(match.output, match.modules[-1])
+    return result if ctx.folds(low, high) else ctx.call(torch.clamp, result, low, high)
+
+
+def cat(match: Match, ctx: LoweringContext) -> fx.Node:
+    dim = spellings.arguments(match.output, None)["dim"]
+    return ctx.call(OPS.cat, list(ctx.inputs), dim, *ctx.output)
+
+
+def sigmoid(match: Match, ctx: LoweringContext) -> fx.Node:
+    return ctx.call(OPS.sigmoid, *ctx.inputs, *ctx.output)
+
+
+def hardswish(match: Match, ctx: LoweringContext) -> fx.Node:
+    return ctx.call(OPS.hardswish, *ctx.inputs, *ctx.output)
+
+
+def leaky_relu(match: Match, ctx: LoweringContext) -> fx.Node:
+    slope = spellings.arguments(match.output, match.modules[0])["negative_slope"]
+    return ctx.call(OPS.leaky_relu, *ctx.inputs, slope, False, *ctx.output)
+
+
+def elu(match: Match, ctx: LoweringContext) -> fx.Node:
+    alpha = spellings.arguments(match.output, match.modules[0])["alpha"]
+    return ctx.call(OPS.elu, *ctx.inputs, *ctx.output, alpha)
+
+
+def same(match: Match, ctx: LoweringContext) -> fx.Node:
+    return ctx.copy()
+
+
+def nothing(match: Match, ctx: LoweringContext) -> fx.Node:
+    return ctx.inputs[0]
+
+
+def in_float(match: Match, ctx: LoweringContext) -> fx.Node:
+    """For an op without a kernel: between two conversions, in one step of the plan."""
+    floats = {value: ctx.call_method("dequantize", node) for value, node in zip(match.inputs, ctx.inputs, strict=True)}
+    return ctx.call(torch.quantize_per_tensor, ctx.copy(floats), *ctx.output, torch.quint8)

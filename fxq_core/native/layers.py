@@ -1,0 +1,129 @@
+"""Convolution and linear layers with int8 weights: plain buffers, and a packed weight that is rebuilt from them."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import torch
+from torch import nn
+
+from fxq_core.native.active import Active
+from fxq_core.native.saturation import saturates, saturation_free
+
+OPS = torch.ops.quantized
+PREPACK = {1: OPS.conv1d_prepack, 2: OPS.conv2d_prepack, 3: OPS.conv3d_prepack}
+RUN = {1: OPS.conv1d.default, 2: OPS.conv2d.new, 3: OPS.conv3d.new}
+
+
+class PackedLayer(nn.Module, abc.ABC):
+    """A layer whose weight is packed for one engine.
+
+    Buffers, which are all of the state: ``weight`` (int8 codes, output channels first, zero point 0), ``weight_scale``
+    (float32, of shape ``(channels,)``, or ``()`` for one in all) and ``bias`` (float32, ``(channels,)``, or None).
+    The packed weight is made from them here, in a copy, after unpickling and after loading a state dict.
+    """
+
+    weight: torch.Tensor
+    weight_scale: torch.Tensor
+    bias: torch.Tensor | None
+
+    def __init__(self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, engine: str) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.register_buffer("weight_scale", scale)
+        self.register_buffer("bias", None if bias is None else bias.detach().clone())
+        self.engine = engine
+
+    @abc.abstractmethod
+    def _pack(self, weight: torch.Tensor) -> Any:
+        """Pack a quantized weight and the bias for the engine that is active now."""
+
+    def pack(self) -> None:
+        """Bring the packed weight up to date with the buffers."""
+        weight, scale = self.weight, self.weight_scale
+        if saturates(self.engine):
+            weight, scale = saturation_free(weight, scale)
+        with torch.no_grad(), Active(self.engine):
+            if scale.dim():
+                zero_points = torch.zeros(len(scale), dtype=torch.int64)
+                quantized = torch._make_per_channel_quantized_tensor(weight, scale.double(), zero_points, 0)
+            else:
+                quantized = torch._make_per_tensor_quantized_tensor(weight, scale.item(), 0)
+            self._packed = self._pack(quantized)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_packed"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self.pack()
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self.pack()
+
+
+class QuantizedConv(PackedLayer):
+    """A 1d, 2d or 3d convolution; ``forward(x, scale, zero_point)`` takes and gives quantized tensors.
+
+    ``weight`` has shape ``(out, in / groups, *kernel)``; stride, padding and dilation have one number per dimension.
+    """
+
+    def __init__(
+        self,
+        weight: torch.Tensor,
+        scale: torch.Tensor,
+        bias: torch.Tensor | None,
+        stride: tuple[int, ...],
+        padding: tuple[int, ...],
+        dilation: tuple[int, ...],
+        groups: int,
+        engine: str,
+    ) -> None:
+        super().__init__(weight, scale, bias, engine)
+        self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self._run = weight.dim() - 2
+        self.pack()
+
+    def _pack(self, weight: torch.Tensor) -> Any:
+        return PREPACK[self._run](weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
+        result: torch.Tensor = RUN[self._run](x, self._packed, scale, zero_point)
+        return result
+
+    def extra_repr(self) -> str:
+        shape, geometry = tuple(self.weight.shape), (self.stride, self.padding, self.dilation, self.groups)
+        return f"{shape}, stride={geometry[0]}, padding={geometry[1]}, dilation={geometry[2]}, groups={geometry[3]}"
+
+
+class QuantizedLinear(PackedLayer):
+    """A linear layer; ``forward(x, scale, zero_point)`` turns ``(..., in)`` into ``(..., out)``, quantized."""
+
+    def __init__(self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, engine: str) -> None:
+        super().__init__(weight, scale, bias, engine)
+        self.pack()
+
+    def _pack(self, weight: torch.Tensor) -> Any:
+        return OPS.linear_prepack(weight, self.bias)
+
+    def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
+        result: torch.Tensor = OPS.linear(x, self._packed, scale, zero_point)
+        return result
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.weight.shape[1]}, out_features={self.weight.shape[0]}"
+
+
+class QuantizedConstant(nn.Module):
+    """A constant: ``codes`` (uint8) is its state; ``forward(scale, zero_point)`` gives the quantized tensor."""
+
+    codes: torch.Tensor
+
+    def __init__(self, codes: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("codes", codes)
+
+    def forward(self, scale: float, zero_point: int) -> torch.Tensor:
+        return torch._make_per_tensor_quantized_tensor(self.codes, scale, zero_point)

@@ -1,0 +1,187 @@
+"""The plan: what is quantized, how and by whom; what stays float, and why. Decided before any data is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import fx
+
+from fxq_core import tables
+from fxq_core.builtin import BORDERS
+from fxq_core.capture import Captured
+from fxq_core.capture.graphs import module_path
+from fxq_core.capture.values import REASON, value_of
+from fxq_core.config import Config, ConfigUse
+from fxq_core.discovery import CORE
+from fxq_core.errors import ConfigError, EngineError
+from fxq_core.groups import Groups, group_values
+from fxq_core.matching import Candidate, Matches, Refusal, find_matches
+from fxq_core.registry import Registry
+from fxq_core.types import Engine, Match, ObserverSpec, QSpec
+
+ALL_FLOAT = "its inputs are float, so int8 would only add conversions"
+STRUCTURE = {
+    "placeholder": "an input stays as the caller gives it",
+    "get_attr": "a constant",
+    "output": "outputs are returned in float",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What becomes of one node.
+
+    ``module`` is the path of the module that the node calls or stands in, ``op`` what it computes. A quantized
+    node has the ``pattern`` it is part of and a ``provider``, who lowers it; a float one has a ``reason`` and the
+    provider who gave it. ``output`` is what the engine wants of the result, for the last node of a match.
+    """
+
+    part: str
+    node: str
+    module: str
+    op: str
+    quantized: bool
+    pattern: str
+    provider: str
+    reason: str
+    output: QSpec | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartPlan:
+    """The decisions for one captured graph; ``observers`` holds one spec for each group without fixed qparams."""
+
+    path: str
+    graph_module: fx.GraphModule
+    chosen: dict[fx.Node, Candidate]
+    groups: Groups
+    observers: dict[int, ObserverSpec]
+    verdicts: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every decision for a model; ``print(plan)`` answers "why was this not quantized?".
+
+    ``notes`` says, by module path, what became of modules that are no node of a graph.
+    """
+
+    engine: Engine
+    registry: Registry
+    captured: Captured
+    parts: tuple[PartPlan, ...]
+    notes: dict[str, str]
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """One verdict per node, in graph order."""
+        return tuple(verdict for part in self.parts for verdict in part.verdicts)
+
+    def __str__(self) -> str:
+        quantized = sum(verdict.quantized for verdict in self.verdicts)
+        title = f"engine {self.engine.name} ({self.engine.provider}): {quantized} of {len(self.verdicts)} nodes in int8"
+        rows = (
+            (v.node, v.module, v.op, "int8" if v.quantized else "float", v.pattern, v.provider, v.reason)
+            for v in self.verdicts
+        )
+        lines = [title, tables.table(("node", "module", "op", "verdict", "pattern", "by", "reason"), rows)]
+        lines += [f"{path or 'the root'}: {note}" for path, note in self.notes.items()]
+        return "\n".join(lines)
+
+
+def make_plan(captured: Captured, registry: Registry, engine: Engine, config: Config) -> Plan:
+    """Decide everything.
+
+    Raises:
+        ConfigError: a selector of the config matches nothing, or names an unknown observer.
+        EngineError: the engine can't convert between float and int8.
+        PluginConflictError: two patterns claim the same nodes.
+    """
+    for border in BORDERS:
+        if registry.lowering(engine, border) is None:
+            raise EngineError(
+                f"engine {engine.name!r} of {engine.provider} has no lowering for {border!r}; "
+                "its plugin must yield one to convert between float and int8"
+            )
+    use = ConfigUse(config)
+    parts = tuple(_plan_part(path, part, registry, engine, use) for path, part in captured.parts.items())
+    use.check()
+    return Plan(engine, registry, captured, parts, {**captured.folded, **captured.left})
+
+
+def _plan_part(path: str, part: fx.GraphModule, registry: Registry, engine: Engine, use: ConfigUse) -> PartPlan:
+    modules = dict(part.named_modules(remove_duplicate=False))
+    for node in part.graph.nodes:
+        use.see(path, node, modules.get(str(node.target)) if node.op == "call_module" else None)
+    matches = find_matches(part, registry, engine, lambda match: use.skips(path, match))
+    chosen = _worthwhile(part, matches)
+    groups = group_values(chosen)
+    names: dict[int, str] = {}
+    for node, group in groups.sources.items():
+        wanted = use.observer(path, chosen[node].match) if node in chosen else None
+        names[group] = wanted or names.get(group) or engine.activation.observer
+    observers = {group: _observer(name, registry) for group, name in names.items()}
+    verdicts = tuple(_verdicts(path, part, chosen, matches, engine))
+    return PartPlan(path, part, chosen, groups, observers, verdicts)
+
+
+def _observer(name: str, registry: Registry) -> ObserverSpec:
+    if name not in registry.observers:
+        raise ConfigError(f"there is no observer {name!r}; installed: {', '.join(sorted(registry.observers))}")
+    return registry.observers[name]
+
+
+def _worthwhile(part: fx.GraphModule, matches: Matches) -> dict[fx.Node, Candidate]:
+    """Drop each match without weights whose inputs are all float: in float it costs less and loses nothing."""
+    kept: dict[fx.Node, Candidate] = {}
+    for node in part.graph.nodes:
+        if node not in matches.chosen:
+            continue
+        match = matches.chosen[node].match
+        if _has_weights(match) or any(value in kept for value in match.inputs):
+            kept[node] = matches.chosen[node]
+        else:
+            matches.refused[node] = Refusal(ALL_FLOAT, CORE)
+    return kept
+
+
+def _has_weights(match: Match) -> bool:
+    return any(module is not None and next(module.parameters(), None) is not None for module in match.modules)
+
+
+def _verdicts(
+    path: str, part: fx.GraphModule, chosen: dict[fx.Node, Candidate], matches: Matches, engine: Engine
+) -> Iterator[Verdict]:
+    inner = {node: candidate for candidate in chosen.values() for node in candidate.match.nodes}
+    for node in part.graph.nodes:
+        about = (path, node.name, module_path(path, node), op_text(part, node))
+        if node in inner:
+            match, lowering = inner[node].match, inner[node].lowering
+            last = node is match.output
+            reason = "" if last else f"part of {match.output.name}"
+            spec = engine.activation if last else None
+            yield Verdict(*about, True, match.pattern.name, str(lowering.provider), reason, spec)
+        else:
+            refusal = _why_float(node, matches)
+            yield Verdict(*about, False, "", refusal.provider, refusal.reason)
+
+
+def _why_float(node: fx.Node, matches: Matches) -> Refusal:
+    if node in matches.refused:
+        return matches.refused[node]
+    if reason := STRUCTURE.get(node.op) or node.meta.get(REASON):
+        return Refusal(reason, CORE)
+    value = value_of(node)
+    if not value.is_float:
+        return Refusal(f"its result is not a float32 tensor but a {value}", CORE)
+    return Refusal("no installed pattern matches it", CORE)
+
+
+def op_text(part: fx.GraphModule, node: fx.Node) -> str:
+    """The op as a user would write it: ``Conv2d``, ``relu``, ``.view``."""
+    if node.op == "call_module":
+        return type(part.get_submodule(str(node.target))).__name__
+    if node.op == "call_method":
+        return f".{node.target}"
+    return getattr(node.target, "__name__", None) or (node.op if node.op != "call_function" else str(node.target))

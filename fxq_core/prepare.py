@@ -1,0 +1,113 @@
+"""Prepared: the captured float graph, watched while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import fx, nn
+
+from fxq_core.capture.calls import positional
+from fxq_core.capture.graphs import module_path, put
+from fxq_core.errors import CalibrationError
+from fxq_core.observers.base import NonFiniteError, Observer
+from fxq_core.plan import PartPlan, Plan
+from fxq_core.types import QParams, QSpec
+
+
+class Prepared(nn.Module):
+    """One captured graph that computes what it always did and notes the range of every value that needs one.
+
+    Call it as the module it stands for, in any loop; its observers' state is part of ``state_dict()``. A batch that
+    fails leaves the observers as they were.
+    """
+
+    def __init__(self, part: PartPlan, spec: QSpec) -> None:
+        super().__init__()
+        self.model = part.graph_module
+        self.part = part
+        self.observers: dict[int, Observer] = {g: s.build(spec) for g, s in part.observers.items()}
+        self.batches = 0
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        snapshot = self.get_extra_state()
+        try:
+            result = _Watching(self.model, self.part, self.observers).run(*positional(self.model, args, kwargs))
+        except BaseException:
+            self.set_extra_state(snapshot)
+            raise
+        self.batches += 1
+        return result
+
+    def qparams(self) -> Mapping[int, QParams] | None:
+        """The qparams of every group, or None if no batch ever reached this part.
+
+        Raises:
+            CalibrationError: a value of this part was empty in every batch.
+        """
+        if not self.batches:
+            return None
+        found = dict(self.part.groups.fixed)
+        for group, observer in self.observers.items():
+            try:
+                found[group] = observer.qparams()
+            except CalibrationError as error:
+                node = next(n for n, g in self.part.groups.sources.items() if g == group)
+                raise CalibrationError(
+                    f"{_place(self.part, node)}: {error}; calibrate with batches that hold data"
+                ) from error
+        return found
+
+    def get_extra_state(self) -> dict[str, Any]:
+        observers = {str(group): observer.state_dict() for group, observer in self.observers.items()}
+        return {"batches": self.batches, "observers": observers}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        if set(state["observers"]) != {str(group) for group in self.observers}:
+            raise ValueError("the calibration state belongs to another model or plan")
+        self.batches = state["batches"]
+        for group, observer in self.observers.items():
+            observer.load_state_dict(state["observers"][str(group)])
+
+
+class _Watching(fx.Interpreter):
+    def __init__(self, model: fx.GraphModule, part: PartPlan, observers: dict[int, Observer]) -> None:
+        super().__init__(model)
+        self.extra_traceback = False
+        self.part, self.observers = part, observers
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        group = self.part.groups.sources.get(n)
+        if group is not None:
+            if not isinstance(result, torch.Tensor):
+                raise CalibrationError(
+                    f"{_place(self.part, n)} gave a {type(result).__name__} where the example had a tensor"
+                )
+            try:
+                self.observers[group].observe(result)
+            except NonFiniteError as error:
+                raise NonFiniteError(f"{_place(self.part, n)} gave {error}; mend the data or the model") from error
+        return result
+
+
+def _place(part: PartPlan, node: fx.Node) -> str:
+    path = module_path(part.path, node)
+    return f"node {node.name!r}" + (f" of module {path!r}" if path else "")
+
+
+class PreparedModel(NamedTuple):
+    """The model to calibrate, and the ``Prepared`` for each captured part in it, by path."""
+
+    root: nn.Module
+    parts: dict[str, Prepared]
+
+
+def prepare(plan: Plan) -> PreparedModel:
+    """Put a ``Prepared`` in place of every captured part."""
+    parts = {part.path: Prepared(part, plan.engine.activation) for part in plan.parts}
+    for path, prepared in parts.items():
+        if path:
+            put(plan.captured.root, path, prepared)
+    return PreparedModel(parts.get("", plan.captured.root), parts)

@@ -1,0 +1,154 @@
+"""The stages composed: capture, plan, prepare, calibrate, lower."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sized
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from fxq_core.capture import capture
+from fxq_core.capture.calls import as_arguments, cloned
+from fxq_core.config import Config
+from fxq_core.engines import choose_engine
+from fxq_core.errors import CalibrationError
+from fxq_core.lowering import lower
+from fxq_core.plan import Plan, make_plan
+from fxq_core.prepare import prepare
+from fxq_core.registry import Registry, load_plugins
+
+NO_BATCH = "there is no batch to calibrate with; give an iterable of at least one batch"
+
+
+class Quantizer:
+    """Post-training quantization in stages.
+
+    The float model, torch's engine and the random state stay as they were.
+
+    Args:
+        model: a float32 module on the CPU, in eval mode.
+        example_inputs: one batch: a tensor, a tuple or list of arguments, or a dict of keyword arguments.
+        engine: an engine's name; None takes torch's own, see ``choose_engine``.
+        config: what to leave in float, and other settings.
+        registry: the plugins to use; None loads the installed ones.
+
+    Attributes:
+        plan: every decision, before any data. ``print(q.plan)`` reads it out.
+        prepared: the watched float model, an ``nn.Module`` to call in one's own loop.
+
+    Raises:
+        CaptureError, EngineError, ConfigError, PluginConflictError: see ``capture``, ``choose_engine``, ``make_plan``.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        example_inputs: Any,
+        engine: str | None = None,
+        config: Config | None = None,
+        registry: Registry | None = None,
+    ) -> None:
+        registry = load_plugins() if registry is None else registry
+        chosen = choose_engine(registry, engine)
+        captured = capture(model, as_arguments(example_inputs))
+        self.plan: Plan = make_plan(captured, registry, chosen, config or Config())
+        self._prepared = prepare(self.plan)
+        self.batches = 0
+
+    @property
+    def prepared(self) -> nn.Module:
+        return self._prepared.root
+
+    def observe(self, *args: Any, **kwargs: Any) -> Any:
+        """Run one batch through the float graph and note its ranges; returns the model's output.
+
+        Raises:
+            CalibrationError: the model refuses the batch, or a value in it is NaN or Inf; the statistics stay as
+                they were before the batch.
+        """
+        args, kwargs = cloned((args, kwargs))
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            try:
+                result = self.prepared(*args, **kwargs)
+            except CalibrationError as error:
+                raise type(error)(f"batch {self.batches}: {error}") from error
+            except Exception as error:
+                raise CalibrationError(
+                    f"batch {self.batches}: the model refused it ({type(error).__name__}: {error}); "
+                    "give batches like the example inputs"
+                ) from error
+        self.batches += 1
+        return result
+
+    def calibrate(self, batches: Iterable[Any]) -> Quantizer:
+        """Observe every batch of an iterable, once; shows a progress bar on a terminal. Returns itself.
+
+        Args:
+            batches: each a tensor, a tuple or list of arguments, or a dict of keyword arguments.
+
+        Raises:
+            CalibrationError: there is no batch, or ``observe`` refuses one.
+        """
+        check_batches(batches)
+        before = self.batches
+        total = len(batches) if isinstance(batches, Sized) else None
+        self._observe_all(batches, total)
+        if self.batches == before:
+            raise CalibrationError(NO_BATCH)
+        return self
+
+    def _observe_all(self, batches: Iterable[Any], total: int | None) -> None:
+        for batch in tqdm(batches, desc="calibrate", unit="batch", total=total, disable=None, leave=False):
+            args, kwargs = as_arguments(batch)
+            self.observe(*args, **kwargs)
+
+    def quantize(self) -> nn.Module:
+        """The quantized module, with what was observed so far; observing may go on afterwards.
+
+        Raises:
+            CalibrationError: nothing was observed.
+            PluginError: a plugin's emitter failed.
+        """
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            return lower(self.plan, self._prepared)
+
+
+def quantize(
+    model: nn.Module,
+    batches: Iterable[Any],
+    engine: str | None = None,
+    config: Config | None = None,
+    registry: Registry | None = None,
+) -> nn.Module:
+    """Quantize a float model in one call; the first batch also serves as the example.
+
+    Args:
+        batches: an iterable of batches, consumed once; each a tensor, a tuple or list of arguments, or a dict of
+            keyword arguments. The other arguments are those of ``Quantizer``.
+
+    Raises:
+        CalibrationError: no batch, or one that can't be used. The others are those of ``Quantizer``.
+    """
+    check_batches(batches)
+    stream = iter(batches)
+    first = list(itertools.islice(stream, 1))
+    if not first:
+        raise CalibrationError(NO_BATCH)
+    quantizer = Quantizer(model, first[0], engine, config, registry)
+    quantizer._observe_all(itertools.chain(first, stream), len(batches) if isinstance(batches, Sized) else None)
+    return quantizer.quantize()
+
+
+def check_batches(batches: Any) -> None:
+    """Refuse what is no iterable of batches.
+
+    Raises:
+        CalibrationError: a lone tensor, whose rows are no batches, or something that can't be iterated.
+    """
+    if isinstance(batches, torch.Tensor) or not isinstance(batches, Iterable):
+        raise CalibrationError(
+            f"batches is a {type(batches).__name__}, not an iterable of batches; for one batch pass [batch]"
+        )

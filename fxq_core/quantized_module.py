@@ -1,0 +1,176 @@
+"""The result: a module that runs a lowered graph, whatever process, thread or engine it wakes up in."""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+import types
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import torch
+from torch import fx, nn
+
+from fxq_core.types import QParams
+
+# in a node's meta: the name of the node of the float graph whose value it holds
+SOURCE = "fxq_source"
+
+
+class Scale(float):
+    """A scale in a lowered graph, which knows its row in the module's table of qparams."""
+
+    group: int
+
+    def __new__(cls, value: float, group: int) -> Scale:
+        self = super().__new__(cls, value)
+        self.group = group
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Scale, (float(self), self.group)
+
+    __repr__ = float.__repr__
+
+
+class ZeroPoint(int):
+    """A zero point in a lowered graph, which knows its row in the module's table of qparams."""
+
+    group: int
+
+    def __new__(cls, value: int, group: int) -> ZeroPoint:
+        self = super().__new__(cls, value)
+        self.group = group
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ZeroPoint, (int(self), self.group)
+
+    __repr__ = int.__repr__
+
+
+class QuantizedModule(nn.Module):
+    """Runs a lowered graph inside its engine.
+
+    Submodules stand at the paths they had in the float model. The qparams of activations are literals in the generated
+    code and, as the truth, the buffers ``fxq_scale`` (float32) and ``fxq_zero_point`` (int32), one row per
+    group of values: loading a state dict of another calibration rewrites the literals. Copies and pickles
+    carry the graph as plain data and compile it again.
+
+    Attributes:
+        graph: the lowered ``fx.Graph``; ``code`` is its Python.
+        engine: the engine's name.
+    """
+
+    fxq_scale: torch.Tensor
+    fxq_zero_point: torch.Tensor
+
+    def __init__(
+        self, engine: str, active: Callable[[], AbstractContextManager[Any]], qparams: Mapping[int, QParams]
+    ) -> None:
+        super().__init__()
+        self.eval()
+        self.engine, self._active = engine, active
+        rows = range(max(qparams, default=-1) + 1)
+        scales = [float(qparams[row].scale) if row in qparams else 1.0 for row in rows]
+        zero_points = [int(qparams[row].zero_point) if row in qparams else 0 for row in rows]
+        self.register_buffer("fxq_scale", torch.tensor(scales, dtype=torch.float32))
+        self.register_buffer("fxq_zero_point", torch.tensor(zero_points, dtype=torch.int32))
+
+    def set_graph(self, graph: fx.Graph) -> None:
+        """Check, compile and adopt a graph whose modules and tensors are in place."""
+        self.graph = graph
+        self._compile()
+
+    def _compile(self) -> None:
+        self.graph.lint()
+        python = self.graph.python_code("self")
+        self.code = python.src
+        name = f"<fxq {hash(python.src):x}>"
+        # so that tracebacks show the generated lines
+        linecache.cache[name] = (len(python.src), None, python.src.splitlines(True), name)
+        namespace: dict[str, Any] = dict(python.globals)
+        exec(compile(python.src, name, "exec", dont_inherit=True), namespace)  # noqa: S102 (torch.fx generates Python)
+        run, active = namespace["forward"], self._active
+
+        def forward(self: QuantizedModule, *args: Any, **kwargs: Any) -> Any:
+            with active():
+                return run(self, *args, **kwargs)
+
+        forward.__signature__ = inspect.signature(run)  # type: ignore[attr-defined]
+        self.forward = types.MethodType(forward, self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: value for name, value in vars(self).items() if name not in ("forward", "graph", "code")}
+        return {**state, "_nodes": dump(self.graph)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        nodes = state.pop("_nodes")
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self.graph = restore(nodes)
+        self._compile()
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        scales, zero_points = self.fxq_scale.tolist(), self.fxq_zero_point.tolist()
+
+        def refresh(value: Any) -> Any:
+            if isinstance(value, Scale):
+                return Scale(scales[value.group], value.group)
+            return ZeroPoint(zero_points[value.group], value.group) if isinstance(value, ZeroPoint) else value
+
+        for node in self.graph.nodes:
+            node.args = fx.node.map_aggregate(node.args, refresh)
+            node.kwargs = fx.node.map_aggregate(node.kwargs, refresh)
+        self._compile()
+
+
+class NodeName(str):
+    """Stands for a node where a graph is plain data."""
+
+    __slots__ = ()
+
+
+class OperatorName(NamedTuple):
+    """Stands for a ``torch.ops`` operator, which pickle does not take."""
+
+    packet: str
+    overload: str
+
+
+def dump(graph: fx.Graph) -> list[tuple[Any, ...]]:
+    """A graph as plain data: nodes and operators by name, everything else as pickle takes it."""
+
+    def plain(value: Any) -> Any:
+        return NodeName(value.name) if isinstance(value, fx.Node) else value
+
+    rows = []
+    for node in graph.nodes:
+        args, kwargs = fx.node.map_aggregate(node.args, plain), fx.node.map_aggregate(node.kwargs, plain)
+        target: Any = node.target
+        if isinstance(target, torch._ops.OpOverloadPacket):
+            target = OperatorName(target._qualified_op_name, "")
+        elif isinstance(target, torch._ops.OpOverload):
+            target = OperatorName(target.overloadpacket._qualified_op_name, target._overloadname)
+        rows.append((node.op, node.name, target, args, kwargs, node.meta.get(SOURCE)))
+    return rows
+
+
+def restore(rows: Sequence[tuple[Any, ...]]) -> fx.Graph:
+    """The graph that ``dump`` took apart."""
+    graph, nodes = fx.Graph(), dict[str, fx.Node]()
+
+    def linked(value: Any) -> Any:
+        return nodes[value] if isinstance(value, NodeName) else value
+
+    for op, name, target, args, kwargs, source in rows:
+        if isinstance(target, OperatorName):
+            namespace, operator = target.packet.split("::")
+            target_: Any = getattr(getattr(torch.ops, namespace), operator)
+            target = getattr(target_, target.overload) if target.overload else target_
+        args, kwargs = fx.node.map_aggregate(args, linked), fx.node.map_aggregate(kwargs, linked)
+        nodes[name] = graph.create_node(op, target, args, kwargs, name=name)
+        if source is not None:
+            nodes[name].meta[SOURCE] = source
+    return graph

@@ -1,0 +1,63 @@
+"""Why a match of a built-in pattern can't be int8 on any engine: a sentence, or None."""
+
+from __future__ import annotations
+
+from numbers import Real
+
+from fxq_core import spellings
+from fxq_core.capture.values import value_of
+from fxq_core.types import Match
+
+
+def reject_conv(match: Match) -> str | None:
+    if match.modules[0] is None or len(match.inputs) != 1:
+        return "its weight is computed at run time"
+    if value_of(match.inputs[0]).rank != match.modules[0].get_parameter("weight").dim():
+        return "its input has no batch dimension; add one with unsqueeze(0)"
+    return None
+
+
+def reject_linear(match: Match) -> str | None:
+    if match.modules[0] is None or len(match.inputs) != 1:
+        return "its weight is computed at run time"
+    if value_of(match.inputs[0]).rank < 2:
+        return "its input has no batch dimension; add one with unsqueeze(0)"
+    return None
+
+
+def reject_binary(match: Match) -> str | None:
+    node = match.nodes[0]
+    if len(match.inputs) != 2:
+        return "one of its operands is not a float tensor"
+    if node.kwargs.get("alpha", 1) != 1 or "out" in node.kwargs:
+        return "its alpha or out argument has no int8 form"
+    return None
+
+
+def reject_clamp(match: Match) -> str | None:
+    bounds = spellings.clamp_bounds(match.nodes[-1], match.modules[-1])
+    if not all(isinstance(bound, Real) for bound in bounds):
+        return "its bounds are computed at run time"
+    return None
+
+
+def reject_folded_clamp(match: Match) -> str | None:
+    if reason := reject_clamp(match):
+        return reason
+    low, high = spellings.clamp_bounds(match.nodes[-1], match.modules[-1])
+    if not low <= 0 <= high:
+        return f"the range {low} to {high} of its clamp does not hold 0, which int8 always represents"
+    return None
+
+
+def reject_mean(match: Match) -> str | None:
+    found = spellings.arguments(match.nodes[0], match.modules[0])
+    return None if found["dtype"] is None else "it converts to another dtype"
+
+
+def reject_dropout(match: Match) -> str | None:
+    node = match.nodes[0]
+    if node.op != "call_function":
+        return None
+    training = spellings.arguments(node, None)["training"]
+    return None if training is False else "it drops values even in eval mode"

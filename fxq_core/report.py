@@ -1,0 +1,86 @@
+"""The report: what became of each node, kept on the quantized module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from fxq_core import tables
+from fxq_core.discovery import CORE
+from fxq_core.errors import FxqError
+from fxq_core.plan import Plan
+from fxq_core.types import QParams
+
+REPORT = "fxq_report"
+UNREACHED = "no calibration batch reached it"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One node: a verdict of the plan, and the qparams that calibration found for its result (None without)."""
+
+    node: str
+    module: str
+    op: str
+    quantized: bool
+    pattern: str
+    provider: str
+    scale: float | None
+    zero_point: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One row per node, and what became of modules that are no node; plain data that travels with the module."""
+
+    engine: str
+    provider: str
+    rows: tuple[Row, ...]
+    notes: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        quantized = sum(row.quantized for row in self.rows)
+        lines = [f"engine {self.engine} ({self.provider}): {quantized} of {len(self.rows)} nodes in int8"]
+        header = ("node", "module", "op", "verdict", "pattern", "by", "scale", "zero point", "reason")
+        lines.append(tables.table(header, map(_cells, self.rows)))
+        lines += [f"{path or 'the root'}: {note}" for path, note in self.notes]
+        return "\n".join(lines)
+
+
+def _cells(row: Row) -> tuple[object, ...]:
+    scale = "" if row.scale is None else f"{row.scale:.4g}"
+    zero_point = "" if row.zero_point is None else row.zero_point
+    verdict = "int8" if row.quantized else "float"
+    return row.node, row.module, row.op, verdict, row.pattern, row.provider, scale, zero_point, row.reason
+
+
+def make_report(plan: Plan, qparams: Mapping[str, Mapping[int, QParams] | None]) -> Report:
+    rows = []
+    for part in plan.parts:
+        found = qparams[part.path]
+        groups = {node.name: group for node, group in part.groups.of.items()}
+        for v in part.verdicts:
+            about = (v.node, v.module, v.op)
+            if v.quantized and not found:
+                rows.append(Row(*about, False, "", CORE, None, None, UNREACHED))
+                continue
+            result = found[groups[v.node]] if found and v.node in groups else None
+            scale, zero_point = (float(result.scale), int(result.zero_point)) if result else (None, None)
+            rows.append(Row(*about, v.quantized, v.pattern, v.provider, scale, zero_point, v.reason))
+    engine = plan.engine
+    return Report(engine.name, str(engine.provider), tuple(rows), tuple(plan.notes.items()))
+
+
+def report(qmodel: nn.Module) -> Report:
+    """What ``quantize()`` did with each node of the model.
+
+    Raises:
+        FxqError: the module was not made by ``quantize()``.
+    """
+    found = getattr(qmodel, REPORT, None)
+    if not isinstance(found, Report):
+        raise FxqError(f"{type(qmodel).__name__} holds no report; pass what quantize() returned")
+    return found
