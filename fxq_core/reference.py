@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from fxq_core.context import LoweringContext, QWeight
+from fxq_core.ranges import FIXED
 from fxq_core.types import Engine, Lowering, Match, QSpec
 
 FAMILY = "reference"
@@ -105,10 +106,12 @@ def _rounded(node: fx.Node, ctx: LoweringContext) -> fx.Node:
 
 
 def lowerings() -> Iterator[Lowering]:
-    """One lowering for layers with weights, one for everything else."""
+    """Layers with weights, ops that prescribe their range, the borders, and one lowering for everything else."""
     for layer in ("conv1d", "conv2d", "conv3d", "linear"):
         for pattern in (layer, f"{layer}_clamp"):
             yield Lowering(engine=FAMILY, pattern=pattern, emit=emit_layer)
+    for pattern, output in FIXED.items():
+        yield Lowering(engine=FAMILY, pattern=pattern, emit=emit_any, output=output)
     yield Lowering(engine=FAMILY, pattern="quantize", emit=emit_quantize)
     yield Lowering(engine=FAMILY, pattern="dequantize", emit=emit_dequantize)
     yield Lowering(engine=FAMILY, pattern="constant", emit=emit_constant)

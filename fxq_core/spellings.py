@@ -76,6 +76,13 @@ SIGNATURES: tuple[tuple[frozenset[Any], dict[str, Any]], ...] = tuple(
         (CLAMP, {"input": REQUIRED, "min": None, "max": None}),
         (CLAMP_MIN, {"input": REQUIRED, "min": None}),
         (CLAMP_MAX, {"input": REQUIRED, "max": None}),
+        (
+            AVG_POOL2D,
+            {
+                "input": REQUIRED, "kernel_size": REQUIRED, "stride": None, "padding": 0, "ceil_mode": False,
+                "count_include_pad": True, "divisor_override": None,
+            },
+        ),
         (ADD, {"input": REQUIRED, "other": REQUIRED, "alpha": 1}),
         (CAT, {"tensors": REQUIRED, "dim": 0}),
         (LEAKY_RELU, {"input": REQUIRED, "negative_slope": 0.01}),

@@ -15,7 +15,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     torch.quantize_per_tensor(torch.zeros(1), 1.0, 0, torch.quint8)
 
+from fxq_core.native import emitters
 from fxq_core.native.engine import native_engine
 from fxq_core.native.lowerings import native_lowerings
 
-__all__ = ["native_engine", "native_lowerings"]
+__all__ = ["emitters", "native_engine", "native_lowerings"]

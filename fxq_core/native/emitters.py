@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from torch import fx
 
 from fxq_core import spellings
 from fxq_core.context import LoweringContext
+from fxq_core.native import functions
 from fxq_core.native.layers import QuantizedConstant, QuantizedConv, QuantizedLinear
 from fxq_core.types import Match
 
@@ -58,7 +60,17 @@ def _clamped(match: Match, ctx: LoweringContext, result: fx.Node) -> fx.Node:
     if len(match.nodes) == 1:
         return result
     low, high = spellings.clamp_bounds(match.output, match.modules[-1])
-    return result if ctx.folds(low, high) else ctx.call(torch.clamp, result, low, high)
+    return result if ctx.folds(low, high) else _clamp(ctx, result, low, high)
+
+
+def clamp(match: Match, ctx: LoweringContext) -> fx.Node:
+    return _clamp(ctx, ctx.inputs[0], *spellings.clamp_bounds(match.output, match.modules[-1]))
+
+
+def _clamp(ctx: LoweringContext, x: fx.Node, low: float, high: float) -> fx.Node:
+    if (low, high) == (0.0, math.inf):
+        return ctx.call(torch.relu, x)
+    return ctx.call(functions.clamp, x, low, high)
 
 
 def cat(match: Match, ctx: LoweringContext) -> fx.Node:
@@ -71,7 +83,11 @@ def sigmoid(match: Match, ctx: LoweringContext) -> fx.Node:
 
 
 def hardswish(match: Match, ctx: LoweringContext) -> fx.Node:
-    return ctx.call(OPS.hardswish, *ctx.inputs, *ctx.output)
+    return ctx.call(functions.hardswish, *ctx.inputs, *ctx.output)
+
+
+def hardsigmoid(match: Match, ctx: LoweringContext) -> fx.Node:
+    return ctx.call(functions.hardsigmoid, *ctx.inputs, *ctx.output)
 
 
 def leaky_relu(match: Match, ctx: LoweringContext) -> fx.Node:

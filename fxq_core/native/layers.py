@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from fxq_core.native.active import Active
-from fxq_core.native.saturation import saturates, saturation_free
+from fxq_core.native.saturation import safe_kernel, saturation_free
 
 OPS = torch.ops.quantized
 PREPACK = {1: OPS.conv1d_prepack, 2: OPS.conv2d_prepack, 3: OPS.conv3d_prepack}
@@ -27,6 +27,7 @@ class PackedLayer(nn.Module, abc.ABC):
     weight: torch.Tensor
     weight_scale: torch.Tensor
     bias: torch.Tensor | None
+    depthwise = False
 
     def __init__(self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, engine: str) -> None:
         super().__init__()
@@ -42,9 +43,10 @@ class PackedLayer(nn.Module, abc.ABC):
     def pack(self) -> None:
         """Bring the packed weight up to date with the buffers."""
         weight, scale = self.weight, self.weight_scale
-        if saturates(self.engine):
+        kernel, narrow = safe_kernel(self.engine, weight, self.depthwise)
+        if narrow:
             weight, scale = saturation_free(weight, scale)
-        with torch.no_grad(), Active(self.engine):
+        with torch.no_grad(), Active(kernel):
             if scale.dim():
                 zero_points = torch.zeros(len(scale), dtype=torch.int64)
                 quantized = torch._make_per_channel_quantized_tensor(weight, scale.double(), zero_points, 0)
@@ -83,6 +85,7 @@ class QuantizedConv(PackedLayer):
     ) -> None:
         super().__init__(weight, scale, bias, engine)
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self.depthwise = groups > 1 and weight.shape[1] == 1
         self._run = weight.dim() - 2
         self.pack()
 

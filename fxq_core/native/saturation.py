@@ -1,8 +1,10 @@
-"""Weights that can't saturate the int16 sums of x86 kernels without VNNI.
+"""Kernels and weights that can't saturate int16 sums.
 
-Such kernels multiply unsigned activations with signed weights and add pairs of products in int16 (``vpmaddubsw``),
-which saturates (pytorch#44939). With activations up to 255 no pair can, if the two largest weights of a channel add
-up to at most 128 and the two smallest to at least -128: 255 * 128 < 2**15.
+Without VNNI, x86 kernels multiply unsigned activations with signed weights and add pairs of products in int16
+(``vpmaddubsw``), which saturates (pytorch#44939). FBGEMM's depthwise kernels do so on every CPU; oneDNN's do not.
+With activations up to 255 no pair saturates if the two largest weights of a channel add up to at most 128 and the
+two smallest to at least -128, since 255 * 128 < 2**15. A depthwise layer that breaks this rule is packed for oneDNN,
+whose kernel binds when the weight is packed; where oneDNN can't help, a channel that breaks it is narrowed to 7 bits.
 """
 
 from __future__ import annotations
@@ -10,12 +12,29 @@ from __future__ import annotations
 import torch
 
 LIMIT = 128
-SATURATING = frozenset({"fbgemm", "x86", "onednn"})
+ONEDNN = "onednn"
+WITH_FBGEMM = frozenset({"fbgemm", "x86"})
+X86 = WITH_FBGEMM | {ONEDNN}
 
 
-def saturates(engine: str) -> bool:
-    """Whether the kernels of this engine, on the CPU that this process runs on, may saturate."""
-    return engine in SATURATING and not torch.cpu._is_vnni_supported()
+def safe_kernel(engine: str, weight: torch.Tensor, depthwise: bool) -> tuple[str, bool]:
+    """Which engine's kernel to pack a weight for, and whether it must be narrowed first.
+
+    Decided for the CPU that this process runs on, so that a state dict made on another one is safe here.
+
+    Args:
+        engine: the engine that the model was lowered for.
+        weight: int8 codes, output channels first.
+        depthwise: whether each output channel has one input channel.
+    """
+    if engine not in X86 or not may_saturate(weight).any():
+        return engine, False
+    if not torch.cpu._is_vnni_supported():
+        return engine, True
+    if depthwise and engine in WITH_FBGEMM:
+        has_onednn = ONEDNN in torch.backends.quantized.supported_engines
+        return (ONEDNN, False) if has_onednn else (engine, True)
+    return engine, False
 
 
 def may_saturate(weight: torch.Tensor) -> torch.Tensor:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fxq_core import Engine, Lowering, hookimpl
-from fxq_core.native import native_engine, native_lowerings
+from torch import fx
+
+from fxq_core import Engine, Lowering, LoweringContext, Match, hookimpl
+from fxq_core.native import emitters, native_engine, native_lowerings
+from fxq_core.spellings import arguments
 
 ENGINE = "qnnpack"
 
@@ -17,4 +20,12 @@ def fxq_engines() -> Iterator[Engine]:
 
 @hookimpl
 def fxq_lowerings() -> Iterator[Lowering]:
-    yield from native_lowerings(ENGINE)
+    yield from native_lowerings(ENGINE, instead={"avg_pool2d": avg_pool, "max_pool3d": emitters.in_float})
+
+
+def avg_pool(match: Match, ctx: LoweringContext) -> fx.Node:
+    """QNNPACK's average pool always divides by the whole window, whatever it is told."""
+    found = arguments(match.output, match.modules[0])
+    padded = any(found["padding"]) if isinstance(found["padding"], tuple) else found["padding"] != 0
+    whole = found["count_include_pad"] or not padded
+    return ctx.copy() if whole and found["divisor_override"] is None else emitters.in_float(match, ctx)

@@ -1,0 +1,62 @@
+"""Compare an engine with the reference engine op by op: each op gets the reference's inputs, so errors do not add up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import fx
+
+import fxq_core as fxq
+from fxq_core.quantized_module import SOURCE, QuantizedModule
+
+
+class _Recording(fx.Interpreter):
+    def __init__(self, module: QuantizedModule) -> None:
+        super().__init__(module, graph=module.graph)
+        self.values: dict[str, Any] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if SOURCE in n.meta:
+            self.values[n.meta[SOURCE]] = result
+        return result
+
+
+class _Checking(fx.Interpreter):
+    """Runs an engine's graph; after each op, puts the reference's codes in place of the op's own."""
+
+    def __init__(self, module: QuantizedModule, expected: dict[str, Any]) -> None:
+        super().__init__(module, graph=module.graph)
+        self.expected = expected
+        self.errors: dict[str, int] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        result = super().run_node(n)
+        if not isinstance(result, torch.Tensor) or not result.is_quantized:
+            return result
+        if SOURCE in n.meta:
+            values = self.expected[n.meta[SOURCE]]
+            assert result.shape == values.shape, n.name
+            codes = torch.round(values / result.q_scale()) + result.q_zero_point()
+            found = (codes - result.int_repr()).abs()
+            self.errors[n.meta[SOURCE]] = max(
+                self.errors.get(n.meta[SOURCE], 0), int(found.max()) if found.numel() else 0
+            )
+            exact = torch.empty_like(result.int_repr()).copy_(codes)
+            return torch._make_per_tensor_quantized_tensor(exact, result.q_scale(), result.q_zero_point())
+        return result
+
+
+def op_errors(model: torch.nn.Module, batches: list[Any], engine: str, *inputs: Any) -> dict[str, int]:
+    """The largest difference in codes between ``engine`` and the reference engine, by node of the float graph."""
+    registry = fxq.load_plugins()
+    reference = fxq.quantize(model, batches, engine="reference", registry=registry)
+    lowered = fxq.quantize(model, batches, engine=engine, registry=registry)
+    recording = _Recording(reference)
+    with torch.no_grad():
+        recording.run(*inputs)
+        checking = _Checking(lowered, recording.values)
+        with lowered._active():
+            checking.run(*inputs)
+    return checking.errors
