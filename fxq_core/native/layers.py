@@ -27,7 +27,7 @@ class PackedLayer(nn.Module, abc.ABC):
     weight: torch.Tensor
     weight_scale: torch.Tensor
     bias: torch.Tensor | None
-    depthwise = False
+    depthwise = wide_padding = False
 
     def __init__(self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, engine: str) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class PackedLayer(nn.Module, abc.ABC):
     def pack(self) -> None:
         """Bring the packed weight up to date with the buffers."""
         weight, scale = self.weight, self.weight_scale
-        kernel, narrow = safe_kernel(self.engine, weight, self.depthwise)
+        kernel, narrow = safe_kernel(self.engine, weight, self.depthwise, self.wide_padding)
         if narrow:
             weight, scale = saturation_free(weight, scale)
         with torch.no_grad(), Active(kernel):
@@ -86,6 +86,8 @@ class QuantizedConv(PackedLayer):
         super().__init__(weight, scale, bias, engine)
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         self.depthwise = groups > 1 and weight.shape[1] == 1
+        extents = [(size - 1) * step + 1 for size, step in zip(weight.shape[2:], dilation, strict=True)]
+        self.wide_padding = any(pad >= extent for pad, extent in zip(padding, extents, strict=True))
         self._run = weight.dim() - 2
         self.pack()
 

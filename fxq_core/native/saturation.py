@@ -12,13 +12,15 @@ from __future__ import annotations
 import torch
 
 LIMIT = 128
+FBGEMM = "fbgemm"
 ONEDNN = "onednn"
-WITH_FBGEMM = frozenset({"fbgemm", "x86"})
-X86 = WITH_FBGEMM | {ONEDNN}
+X86 = frozenset({FBGEMM, "x86", ONEDNN})
 
 
-def safe_kernel(engine: str, weight: torch.Tensor, depthwise: bool) -> tuple[str, bool]:
-    """Which engine's kernel to pack a weight for, and whether it must be narrowed first.
+def safe_kernel(
+    engine: str, weight: torch.Tensor, depthwise: bool = False, wide_padding: bool = False
+) -> tuple[str, bool]:
+    """Which engine's kernel to pack a weight for so that its numbers are right, and whether to narrow it first.
 
     Decided for the CPU that this process runs on, so that a state dict made on another one is safe here.
 
@@ -26,14 +28,20 @@ def safe_kernel(engine: str, weight: torch.Tensor, depthwise: bool) -> tuple[str
         engine: the engine that the model was lowered for.
         weight: int8 codes, output channels first.
         depthwise: whether each output channel has one input channel.
+        wide_padding: whether some window lies in the padding alone; oneDNN's depthwise kernels, of torch 2.13 at
+            least, then read what is not there, and FBGEMM has only its exact general kernel for it.
     """
-    if engine not in X86 or not may_saturate(weight).any():
+    if engine not in X86:
+        return engine, False
+    advertised = torch.backends.quantized.supported_engines
+    if depthwise and wide_padding and FBGEMM in advertised:
+        engine = FBGEMM
+    if not may_saturate(weight).any():
         return engine, False
     if not torch.cpu._is_vnni_supported():
         return engine, True
-    if depthwise and engine in WITH_FBGEMM:
-        has_onednn = ONEDNN in torch.backends.quantized.supported_engines
-        return (ONEDNN, False) if has_onednn else (engine, True)
+    if depthwise and not wide_padding and engine != ONEDNN:
+        return (ONEDNN, False) if ONEDNN in advertised else (engine, True)
     return engine, False
 
 
