@@ -31,6 +31,10 @@ class CalibrationError(FxqError):
     """A batch, or the lack of batches, leaves a range unknown."""
 
 
+class InputError(FxqError, RuntimeError):
+    """An input does not fit a lowered layer; a RuntimeError too, as the float layer would raise."""
+
+
 class PluginWarning(UserWarning):
     """An installed plugin could not be loaded; everything else works without it."""
 

@@ -70,7 +70,7 @@ class _Sweep:
             for node in self.part.graph_module.graph.nodes:
                 if node in self.part.chosen:
                     self.quantized[node] = self._emit(self.part.chosen[node], node)
-                elif node not in inner:
+                elif node not in inner and node.op != "get_attr":
                     self.floats[node] = self._copy(node)
         source = self.part.graph_module
         self.root.set_graph(self.builder.graph)
@@ -83,7 +83,11 @@ class _Sweep:
 
     def as_float(self, value: fx.Node) -> fx.Node:
         if value not in self.floats:
-            self.floats[value] = self._border(DEQUANTIZE, value, self.quantized[value])
+            # a constant is added where it is first used, in the form in which it is used
+            constant = value.op == "get_attr"
+            self.floats[value] = (
+                self._copy(value) if constant else self._border(DEQUANTIZE, value, self.quantized[value])
+            )
         return self.floats[value]
 
     def as_quantized(self, value: fx.Node) -> fx.Node:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from fxq_core.errors import InputError
 from fxq_core.native.active import Active
 from fxq_core.native.saturation import safe_kernel, saturation_free
 
@@ -88,13 +89,19 @@ class QuantizedConv(PackedLayer):
         self.depthwise = groups > 1 and weight.shape[1] == 1
         extents = [(size - 1) * step + 1 for size, step in zip(weight.shape[2:], dilation, strict=True)]
         self.wide_padding = any(pad >= extent for pad, extent in zip(padding, extents, strict=True))
-        self._run = weight.dim() - 2
+        self._run, self._rank, self._channels = weight.dim() - 2, weight.dim(), weight.shape[1] * groups
         self.pack()
 
     def _pack(self, weight: torch.Tensor) -> Any:
         return PREPACK[self._run](weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
+        if x.dim() != self._rank or x.shape[1] != self._channels:
+            # QNNPACK's kernel would read what is not there
+            raise InputError(
+                f"this convolution takes {self._channels} channels in {self._rank} dimensions, but was given a tensor of "
+                f"shape {tuple(x.shape)}; give it the inputs that the float model takes"
+            )
         result: torch.Tensor = RUN[self._run](x, self._packed, scale, zero_point)
         return result
 
@@ -114,6 +121,15 @@ class QuantizedLinear(PackedLayer):
         return OPS.linear_prepack(weight, self.bias)
 
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
+        if x.shape[-1] != self.weight.shape[1]:
+            raise InputError(
+                f"this linear layer takes {self.weight.shape[1]} features, but was given a tensor of shape "
+                f"{tuple(x.shape)}; give it the inputs that the float model takes"
+            )
+        if x.numel() == 0:
+            # oneDNN's kernel forgets the middle dimensions of an empty tensor
+            codes = torch.empty((*x.shape[:-1], self.weight.shape[0]), dtype=torch.uint8)
+            return torch._make_per_tensor_quantized_tensor(codes, scale, zero_point)
         result: torch.Tensor = OPS.linear(x, self._packed, scale, zero_point)
         return result
 

@@ -17,6 +17,11 @@ ONEDNN = "onednn"
 X86 = frozenset({FBGEMM, "x86", ONEDNN})
 
 
+def advertised() -> list[str]:
+    """The engines that this build of torch says it has."""
+    return list(torch.backends.quantized.supported_engines)
+
+
 def safe_kernel(
     engine: str, weight: torch.Tensor, depthwise: bool = False, wide_padding: bool = False
 ) -> tuple[str, bool]:
@@ -33,15 +38,14 @@ def safe_kernel(
     """
     if engine not in X86:
         return engine, False
-    advertised = torch.backends.quantized.supported_engines
-    if depthwise and wide_padding and FBGEMM in advertised:
+    if depthwise and wide_padding and FBGEMM in advertised():
         engine = FBGEMM
     if not may_saturate(weight).any():
         return engine, False
     if not torch.cpu._is_vnni_supported():
         return engine, True
     if depthwise and not wide_padding and engine != ONEDNN:
-        return (ONEDNN, False) if ONEDNN in advertised else (engine, True)
+        return (ONEDNN, False) if ONEDNN in advertised() else (engine, True)
     return engine, False
 
 

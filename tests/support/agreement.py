@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import fx
 
-import fxq_core as fxq
 from fxq_core.quantized_module import SOURCE, QuantizedModule
 
 
@@ -48,11 +47,8 @@ class _Checking(fx.Interpreter):
         return result
 
 
-def op_errors(model: torch.nn.Module, batches: list[Any], engine: str, *inputs: Any) -> dict[str, int]:
-    """The largest difference in codes between ``engine`` and the reference engine, by node of the float graph."""
-    registry = fxq.load_plugins()
-    reference = fxq.quantize(model, batches, engine="reference", registry=registry)
-    lowered = fxq.quantize(model, batches, engine=engine, registry=registry)
+def op_errors(lowered: QuantizedModule, reference: QuantizedModule, *inputs: Any) -> dict[str, int]:
+    """The largest difference in codes between two lowerings of one plan, by node of the float graph."""
     recording = _Recording(reference)
     with torch.no_grad():
         recording.run(*inputs)

@@ -1,0 +1,64 @@
+"""Each engine: found through its entry point, probed, and never left switched on."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+from torch import nn
+
+import fxq_core as fxq
+from fxq_core.native.engine import reject
+
+from tests.engines.conftest import NAMED, usable_engines
+
+
+def test_this_cell_has_the_engines_it_is_for() -> None:
+    assert set(NAMED) <= set(usable_engines())
+    assert usable_engines()
+
+
+def test_it_comes_from_an_installed_plugin(engine: str, registry: fxq.Registry) -> None:
+    provider = registry.engines[engine].provider
+    assert provider.dist == ("fxq-qnnpack" if engine == "qnnpack" else "fxq-fbgemm")
+    assert provider.version == "0.1.0"
+
+
+def test_its_probe_finds_it_working_and_leaves_torch_as_it_was(engine: str, registry: fxq.Registry) -> None:
+    before = torch.backends.quantized.engine
+    assert registry.engines[engine].reject() is None
+    assert torch.backends.quantized.engine == before
+
+
+def test_an_engine_that_torch_lacks_says_what_there_is() -> None:
+    known = ", ".join(sorted(set(torch.backends.quantized.supported_engines) - {"none"}))
+    assert reject("abacus") == f"this build of torch has only {known}"
+
+
+def test_a_kernel_that_gives_wrong_numbers_is_found_out(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    add = torch.ops.quantized.add
+
+    def off_by_two(*args: object) -> torch.Tensor:
+        result = add(*args)
+        codes = (result.int_repr().int() + 2).clamp(0, 255).to(torch.uint8)
+        return torch._make_per_tensor_quantized_tensor(codes, result.q_scale(), result.q_zero_point())
+
+    monkeypatch.setattr(torch.ops.quantized, "add", off_by_two)
+    assert reject(engine) == "its add gives wrong numbers"
+
+
+def test_torchs_own_engine_needs_no_naming(engine: str) -> None:
+    before = torch.backends.quantized.engine
+    torch.backends.quantized.engine = engine
+    try:
+        lowered = fxq.quantize(nn.Sequential(nn.Linear(4, 4)).eval(), [torch.rand(2, 4)])
+    finally:
+        torch.backends.quantized.engine = before
+    assert fxq.report(lowered).engine == engine
+
+
+@pytest.mark.skipif("x86" not in os.environ.get("FXQ_ENGINES", "x86"), reason="the cell of another engine")
+def test_on_x86_the_default_is_x86() -> None:
+    lowered = fxq.quantize(nn.Sequential(nn.Linear(4, 4)).eval(), [torch.rand(2, 4)])
+    assert fxq.report(lowered).engine == torch.backends.quantized.engine == "x86"

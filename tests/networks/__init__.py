@@ -1,0 +1,1 @@
+"""Networks to test with, in plain torch."""
