@@ -109,10 +109,10 @@ def _table(records: list[R], key: Any, title: str) -> Mapping[Any, R]:
         outranked = isinstance(record, Lowering) and isinstance(first, Lowering) and first.priority > record.priority
         if first is not record and not outranked:
             what = title.format(key(record))
-            advice = " or give one of them a higher priority" if isinstance(record, Lowering) else ""
+            block = f"block it with load_plugins(block=({record.provider.dist!r},))"
+            ways = f"{block}, or give one a higher priority" if isinstance(record, Lowering) else f"or {block}"
             raise PluginConflictError(
-                f"{first.provider} and {record.provider} both provide {what}: uninstall one of them, "
-                f"block it with load_plugins(block=({record.provider.dist!r},)){advice}"
+                f"{first.provider} and {record.provider} both provide {what}: uninstall one of them, {ways}"
             )
     return MappingProxyType(table)
 

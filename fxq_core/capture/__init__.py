@@ -92,6 +92,9 @@ class _Capturer:
 
     def _enter(self, path: str, module: nn.Module) -> None:
         called = not path or path in self.log.fixed
+        if not called and not any(other.startswith(f"{path}.") for other in self.log.fixed):
+            self.left[path] = "the example never reached it"
+            return
         if called and (reason := self._trace(path, module)):
             self.left[path] = reason
             called = False
@@ -136,8 +139,9 @@ def _keep_attributes(module: nn.Module, part: fx.GraphModule) -> None:
     for name, value in part.meta[ATTRIBUTES].items():
         if not hasattr(part, name):
             setattr(part, name, value)
-    for name in HOOKS:
-        setattr(part, name, getattr(module, name))
+    # a lone layer is called by its part, and keeps its hooks itself
+    for name in () if is_layer(module) else HOOKS:
+        setattr(part, name, copy.copy(getattr(module, name)))
 
 
 def _run(model: nn.Module, example: Arguments) -> Any:

@@ -50,6 +50,10 @@ def describe(result: Any) -> Value:
 class ValueRecorder(fx.Interpreter):
     """Runs a graph and leaves a ``Value`` in each node's meta."""
 
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.extra_traceback = False  # or the model's own message is buried in torch.fx's
+
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
         n.meta[KEY] = describe(result)

@@ -5,6 +5,11 @@ from __future__ import annotations
 import torch
 
 
+def advertised() -> set[str]:
+    """The engines that this build of torch says it has; that is no proof that they work."""
+    return set(torch.backends.quantized.supported_engines) - {"none"}
+
+
 class Active:
     """A context in which torch's engine is ``name``; sets the global only if it differs, and takes no lock.
 

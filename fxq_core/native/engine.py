@@ -6,7 +6,7 @@ import functools
 
 import torch
 
-from fxq_core.native.active import Active
+from fxq_core.native.active import Active, advertised
 from fxq_core.native.layers import QuantizedConv, QuantizedLinear
 from fxq_core.types import Engine, QSpec
 
@@ -30,9 +30,8 @@ def native_engine(name: str) -> Engine:
 
 def reject(name: str) -> str | None:
     """Why torch can't run this engine here, or None: being advertised is no proof, so three tiny ops are run."""
-    advertised = torch.backends.quantized.supported_engines
-    if name not in advertised:
-        return f"this build of torch has only {', '.join(sorted(set(advertised) - {'none'})) or 'no engine'}"
+    if name not in advertised():
+        return f"this build of torch has only {', '.join(sorted(advertised())) or 'no engine'}"
     try:
         with torch.no_grad(), Active(name):
             wrong = [

@@ -99,8 +99,8 @@ class QuantizedConv(PackedLayer):
         if x.dim() != self._rank or x.shape[1] != self._channels:
             # QNNPACK's kernel would read what is not there
             raise InputError(
-                f"this convolution takes {self._channels} channels in {self._rank} dimensions, but was given a tensor of "
-                f"shape {tuple(x.shape)}; give it the inputs that the float model takes"
+                f"this convolution takes {self._channels} channels in {self._rank} dimensions, but was given a tensor "
+                f"of shape {tuple(x.shape)}; give it the inputs that the float model takes"
             )
         result: torch.Tensor = RUN[self._run](x, self._packed, scale, zero_point)
         return result

@@ -11,15 +11,12 @@ from __future__ import annotations
 
 import torch
 
+from fxq_core.native.active import advertised
+
 LIMIT = 128
 FBGEMM = "fbgemm"
 ONEDNN = "onednn"
 X86 = frozenset({FBGEMM, "x86", ONEDNN})
-
-
-def advertised() -> list[str]:
-    """The engines that this build of torch says it has."""
-    return list(torch.backends.quantized.supported_engines)
 
 
 def safe_kernel(

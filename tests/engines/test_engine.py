@@ -10,7 +10,6 @@ from torch import nn
 
 import fxq_core as fxq
 from fxq_core.native.engine import reject
-
 from tests.engines.conftest import NAMED, usable_engines
 
 

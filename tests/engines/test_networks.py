@@ -10,7 +10,6 @@ from torch import nn
 
 import fxq_core as fxq
 from fxq_core.native.layers import PackedLayer
-
 from tests.networks.mobilenet import MobileNetV2
 from tests.networks.resnet import ResNet18
 from tests.support.agreement import op_errors

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 import fxq_core as fxq
-
 from tests.engines.samples import SAMPLES, Behind
 from tests.support.agreement import op_errors
 

@@ -70,11 +70,11 @@ def test_without_vnni_weights_are_narrowed_when_they_are_packed(name: str, monke
 @pytest.mark.parametrize("name", ["fbgemm", "x86", "onednn"])
 def test_with_vnni_only_depthwise_layers_change_their_kernel(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: True)
-    monkeypatch.setattr(saturation, "advertised", lambda: ["fbgemm", "onednn", "x86"])
+    monkeypatch.setattr(saturation, "advertised", lambda: {"fbgemm", "onednn", "x86"})
     weight = torch.full((16, 1, 3, 3), 127, dtype=torch.int8)
     assert saturation.safe_kernel(name, weight) == (name, False)
     assert saturation.safe_kernel(name, weight, depthwise=True) == ("onednn", False)
     assert saturation.safe_kernel(name, weight, depthwise=True, wide_padding=True) == ("fbgemm", False)
     assert saturation.safe_kernel(name, weight // 2, depthwise=True) == (name, False)
-    monkeypatch.setattr(saturation, "advertised", lambda: ["fbgemm"])
+    monkeypatch.setattr(saturation, "advertised", lambda: {"fbgemm"})
     assert saturation.safe_kernel("fbgemm", weight, depthwise=True) == ("fbgemm", True)

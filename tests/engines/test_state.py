@@ -1,4 +1,4 @@
-"""A lowered model is an ordinary module: it copies, pickles, saves, loads and runs anywhere, whatever torch's engine."""
+"""A lowered model is an ordinary module: it copies, pickles, saves, loads and runs anywhere."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import nn
 
@@ -36,7 +38,7 @@ class ResNet18(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         widths = [width, width, 2 * width, 4 * width, 8 * width]
-        for number, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False), start=1):
+        for number, (inputs, outputs) in enumerate(itertools.pairwise(widths), start=1):
             stride = 1 if number == 1 else 2
             layer = nn.Sequential(BasicBlock(inputs, outputs, stride), BasicBlock(outputs, outputs, 1))
             self.add_module(f"layer{number}", layer)

@@ -1,4 +1,4 @@
-"""Compare an engine with the reference engine op by op: each op gets the reference's inputs, so errors do not add up."""
+"""Compare an engine with the reference engine op by op: each gets the reference's inputs."""
 
 from __future__ import annotations
 
