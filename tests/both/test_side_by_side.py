@@ -39,6 +39,7 @@ def test_many_threads_and_two_engines_stay_within_one_code() -> None:
     lowered = {name: fxq.quantize(model, [x], name) for name in ("x86", "qnnpack")}
     alone = {name: module(x) for name, module in lowered.items()}
     furthest: list[float] = []
+    before = torch.backends.quantized.engine
 
     def run(name: str) -> None:
         scale = float(fxq.report(lowered[name]).rows[-2].scale or 0.0)
@@ -51,5 +52,6 @@ def test_many_threads_and_two_engines_stay_within_one_code() -> None:
         thread.start()
     for thread in threads:
         thread.join()
+    assert torch.backends.quantized.engine == before
     assert len(furthest) == 200
     assert max(furthest) < 2.5  # one code in the addition, and at most one more in the mean of it
