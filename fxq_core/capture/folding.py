@@ -7,12 +7,13 @@ With ``k = gamma / sqrt(var + eps)``: ``weight * k`` per output channel, and ``(
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from typing import Any
 
 import torch
 from torch import fx, nn
 
-from fxq_core.capture.graphs import add_module, call_count
+from fxq_core.capture.graphs import add_module
 from fxq_core.capture.tracer import has_hooks
 from fxq_core.capture.values import REASON, value_of
 
@@ -30,6 +31,7 @@ def fold_batch_norms(graph_module: fx.GraphModule) -> dict[str, str]:
         What became of each folded batch norm: a sentence, by its module path.
     """
     folded: dict[str, str] = {}
+    calls = Counter(node.target for node in graph_module.graph.nodes if node.op == "call_module")
     for node in list(graph_module.graph.nodes):
         if node.op != "call_module":
             continue
@@ -42,7 +44,8 @@ def fold_batch_norms(graph_module: fx.GraphModule) -> dict[str, str]:
             node.meta[REASON] = reason
             continue
         layer = graph_module.get_submodule(source.target)
-        shared = call_count(graph_module.graph, source.target) > 1
+        shared = calls[source.target] > 1
+        calls[source.target] -= 1
         source.target = add_module(graph_module, source.target, fold(layer, norm), replace=not shared)
         folded[str(node.target)] = f"folded into {source.target}"
         node.replace_all_uses_with(source)

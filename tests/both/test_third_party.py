@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 import fxq_core as fxq
-from tests.support.agreement import op_errors
+
+from support.agreement import op_errors
 
 
 class Net(nn.Module):

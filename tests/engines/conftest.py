@@ -1,20 +1,12 @@
-"""The engines under test: those that ``FXQ_ENGINES`` names, which must work, or else all that do."""
+"""Every test that takes ``engine`` runs on each engine under test."""
 
 from __future__ import annotations
-
-import os
 
 import pytest
 
 import fxq_core as fxq
-from fxq_core.reference import REFERENCE
 
-NAMED = [name for name in os.environ.get("FXQ_ENGINES", "").split(",") if name]
-
-
-def usable_engines() -> list[str]:
-    engines = fxq.load_plugins().engines.values()
-    return sorted(e.name for e in engines if e.name != REFERENCE.name and e.reject() is None)
+from support.engines import NAMED, usable_engines
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

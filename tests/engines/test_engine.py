@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 import torch
 from torch import nn
 
 import fxq_core as fxq
 from fxq_core.native.engine import reject
-from tests.engines.conftest import NAMED, usable_engines
+
+from support.engines import NAMED, usable_engines
 
 
 def test_this_cell_has_the_engines_it_is_for() -> None:
@@ -57,7 +56,19 @@ def test_torchs_own_engine_needs_no_naming(engine: str) -> None:
     assert fxq.report(lowered).engine == engine
 
 
-@pytest.mark.skipif("x86" not in os.environ.get("FXQ_ENGINES", "x86"), reason="the cell of another engine")
-def test_on_x86_the_default_is_x86() -> None:
-    lowered = fxq.quantize(nn.Sequential(nn.Linear(4, 4)).eval(), [torch.rand(2, 4)])
-    assert fxq.report(lowered).engine == torch.backends.quantized.engine == "x86"
+def test_without_a_name_and_without_a_choice(registry: fxq.Registry) -> None:
+    """Torch's default is taken if a plugin here claims it, else the only engine that works, with a warning."""
+    model, current = nn.Sequential(nn.Linear(4, 4)).eval(), torch.backends.quantized.engine
+    if current in registry.engines:
+        lowered = fxq.quantize(model, [torch.rand(2, 4)])
+        assert fxq.report(lowered).engine == current
+        return
+    with pytest.warns(fxq.EngineWarning) as caught:
+        lowered = fxq.quantize(model, [torch.rand(2, 4)])
+    (only,) = usable_engines()
+    assert fxq.report(lowered).engine == only
+    assert str(caught[0].message) == (
+        f"torch's engine is {current!r}, which is claimed by no installed plugin; "
+        f"using {only!r} of {registry.engines[only].provider}"
+    )
+    assert caught[0].filename == __file__

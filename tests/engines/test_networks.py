@@ -10,9 +10,10 @@ from torch import nn
 
 import fxq_core as fxq
 from fxq_core.native.layers import PackedLayer
-from tests.networks.mobilenet import MobileNetV2
-from tests.networks.resnet import ResNet18
-from tests.support.agreement import op_errors
+
+from networks.mobilenet import MobileNetV2
+from networks.resnet import ResNet18
+from support.agreement import op_errors
 
 NETWORKS = {"resnet18": lambda: ResNet18(width=16, classes=10), "mobilenet_v2": lambda: MobileNetV2(classes=10)}
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 import fxq_core as fxq
-from tests.engines.samples import SAMPLES, Behind
-from tests.support.agreement import op_errors
+
+from support.agreement import op_errors
+from support.samples import SAMPLES, Behind
 
 SHAPES = {1: (6,), 2: (6, 7), 3: (4, 4, 4)}
 
