@@ -1,0 +1,103 @@
+"""Turn a copy of a model into graphs, from the root down: where a module can't be traced, its children may be."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+from torch import fx, nn
+
+from fxq_core.capture.calls import Arguments, CallLog, fixed_arguments
+from fxq_core.capture.graphs import put
+from fxq_core.capture.tracer import has_hooks, is_layer, layer_graph, trace, why
+
+ATTRIBUTES = "fxq_attributes"
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs")
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A captured model.
+
+    ``root`` is the copy of the model in which every part is a graph module; ``parts`` holds them by
+    path, "" being the root itself. ``left`` says why a module was left as it is, and ``folded`` what
+    became of a module that is gone, both by path.
+    """
+
+    root: nn.Module
+    parts: dict[str, fx.GraphModule]
+    left: dict[str, str]
+    folded: dict[str, str]
+
+
+class PartCapturer:
+    """Captures the parts of a model that can be traced.
+
+    Args:
+        root: a copy of the model; it is changed.
+        log: how the example calls each submodule.
+        example: the example inputs.
+        root_reason: why not to trace the root itself, or "".
+    """
+
+    def __init__(self, root: nn.Module, log: CallLog, example: Arguments, root_reason: str) -> None:
+        self.root, self.log, self.example, self.root_reason = root, log, example, root_reason
+        self.parts: dict[str, fx.GraphModule] = {}
+        self.left: dict[str, str] = {}
+
+    def capture(self) -> Captured:
+        self._enter("", self.root)
+        return Captured(self.root, self.parts, self.left, {})
+
+    def _enter(self, path: str, module: nn.Module) -> None:
+        called = not path or path in self.log.fixed
+        if not called and not any(other.startswith(f"{path}.") for other in self.log.fixed):
+            self.left[path] = "the example never reached it"
+            return
+        reason = self._trace(path, module) if called else None
+        if reason:
+            self.left[path] = reason
+        if (reason or not called) and not (path and is_layer(module)):
+            for name, child in list(module.named_children()):
+                self._enter(f"{path}.{name}" if path else name, child)
+
+    def _trace(self, path: str, module: nn.Module) -> str | None:
+        """Make the module at ``path`` a part; or say why that is not possible."""
+        if not path and self.root_reason:
+            return self.root_reason
+        if path and has_hooks(module):
+            return "it has forward hooks, which are kept"
+        if path in self.log.varies:
+            return self.log.varies[path]
+        if is_layer(module):
+            part, leaves = layer_graph(module), dict[str, str]()
+        else:
+            fixed = self.log.fixed[path] if path else fixed_arguments(module, *self.example)
+            try:
+                part, leaves = trace(module, fixed)
+            except Exception as error:
+                return why(error)
+        self.parts[path] = part
+        _keep_attributes(module, part)
+        if path:
+            put(self.root, path, part)
+        else:
+            self.root = part
+        for leaf, reason in leaves.items():
+            below = f"{path}.{leaf}" if path else leaf
+            self.left[below] = reason
+            for name, child in list(part.get_submodule(leaf).named_children()):
+                self._enter(f"{below}.{name}", child)
+        return None
+
+
+def _keep_attributes(module: nn.Module, part: fx.GraphModule) -> None:
+    """What users can reach on a module, its own attributes and a root's hooks, stays reachable."""
+    machinery = vars(nn.Module())
+    part.meta[ATTRIBUTES] = {name: value for name, value in vars(module).items() if name not in machinery}
+    for name, value in part.meta[ATTRIBUTES].items():
+        if not hasattr(part, name):
+            setattr(part, name, value)
+    # a lone layer is called by its part, and keeps its hooks itself
+    for name in () if is_layer(module) else HOOKS:
+        setattr(part, name, copy.copy(getattr(module, name)))
