@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from fxq_core.capture.graphs import add_module, find, put
+from fxq_core.capture.graphs import add_module, find, free_path, put
 from fxq_core.quantized_module import SOURCE
 
 
@@ -28,16 +28,22 @@ class Builder:
     ) -> None:
         self.source, self.root, self.replaced, self.load = source, root, replaced, load
         self.graph = fx.Graph()
+        self._float_paths: dict[str, str] = {}
 
     def copy(self, node: fx.Node, instead: Mapping[fx.Node, fx.Node]) -> fx.Node:
         """Copy a float node, and the module or tensor it refers to; ``instead`` overrides the values it takes."""
         copied = self.graph.node_copy(node, lambda n: instead[n] if n in instead else self.load(n))
         copied.meta = {SOURCE: node.name}
         if node.op in ("call_module", "get_attr"):
-            original = find(self.source, str(node.target))
-            if find(self.root, str(node.target)) is None:
-                put(self.root, str(node.target), copy.deepcopy(original, self.replaced))
+            copied.target = self._float_path(str(node.target))
         return copied
+
+    def _float_path(self, path: str) -> str:
+        """Where the lowered module holds a copy of the float module or tensor at ``path``."""
+        if path not in self._float_paths:
+            self._float_paths[path] = free_path(self.root, path)
+            put(self.root, self._float_paths[path], copy.deepcopy(find(self.source, path), self.replaced))
+        return self._float_paths[path]
 
     def place(self, path: str, module: nn.Module) -> str:
         """Put a module at a path, or at the first free path like it, or find its equal there."""
@@ -48,10 +54,9 @@ class Builder:
         return add_module(self.root, path, module)
 
     def constant(self, name: str, value: torch.Tensor) -> fx.Node:
-        while find(self.root, name) is not None:
-            name += "_"
-        self.root.register_buffer(name, value)
-        return self.graph.get_attr(name)
+        path = free_path(self.root, name)
+        put(self.root, path, value)
+        return self.graph.get_attr(path)
 
 
 def _equal(first: nn.Module, second: nn.Module) -> bool:

@@ -17,11 +17,11 @@ from fxq_core.observers import (
     PercentileObserver,
 )
 from fxq_core.rejections import (
+    reject_avg_pool,
     reject_binary,
     reject_clamp,
     reject_conv,
     reject_dropout,
-    reject_folded_clamp,
     reject_linear,
     reject_mean,
 )
@@ -64,6 +64,9 @@ SHARED = {
 }
 
 
+AVERAGES = ("avg_pool2d", "avg_pool3d")
+
+
 def _patterns() -> Iterator[Pattern]:
     for name in BORDERS:
         yield Pattern(name, ())
@@ -75,7 +78,7 @@ def _patterns() -> Iterator[Pattern]:
     for name, ops in UNARY.items():
         yield Pattern(name, ops)
     for name, ops in SHARED.items():
-        yield Pattern(name, ops, shares_qparams=True)
+        yield Pattern(name, ops, shares_qparams=True, reject=reject_avg_pool if name in AVERAGES else None)
     yield Pattern("clamp", s.CLAMP_LIKE, shares_qparams=True, reject=reject_clamp)
     yield Pattern("mean", s.MEAN, shares_qparams=True, reject=reject_mean)
     yield Pattern("identity", s.IDENTITY, shares_qparams=True, reject=reject_dropout)
@@ -83,7 +86,7 @@ def _patterns() -> Iterator[Pattern]:
 
 def _with_clamp(name: str, ops: Any, reject: Any) -> Iterator[Pattern]:
     yield Pattern(name, ops, reject=reject)
-    yield Pattern(f"{name}_clamp", (ops, s.CLAMP_LIKE), reject=lambda m: reject(m) or reject_folded_clamp(m))
+    yield Pattern(f"{name}_clamp", (ops, s.CLAMP_LIKE), reject=lambda m: reject(m) or reject_clamp(m))
 
 
 class CorePlugin:

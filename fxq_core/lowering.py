@@ -45,8 +45,13 @@ def lower(plan: Plan, prepared: PreparedModel) -> nn.Module:
     report: Report = make_report(plan, qparams)
     if plan.engine.finish is not None:
         root = plan.engine.finish(root)
+    root.requires_grad_(False)
     setattr(root, REPORT, report)
     return root
+
+
+# what may fail, or mean something else, in another memory layout
+LAYOUT_METHODS = {"view", "view_as", "stride", "is_contiguous", "as_strided", "data_ptr", "storage_offset"}
 
 
 class _Sweep:
@@ -61,6 +66,7 @@ class _Sweep:
             group: QParams(Scale(found.scale, group), ZeroPoint(found.zero_point, group), found.qmin, found.qmax)
             for group, found in qparams.items()
         }
+        self.layout_matters = any(map(self._sees_layout, part.graph_module.graph.nodes))
         self.floats: dict[fx.Node, fx.Node] = {}
         self.quantized: dict[fx.Node, fx.Node] = {}
 
@@ -73,7 +79,7 @@ class _Sweep:
                 elif node not in inner and node.op != "get_attr":
                     self.floats[node] = self._copy(node)
         source = self.part.graph_module
-        self.root.set_graph(self.builder.graph)
+        self.root.fxq_set_graph(self.builder.graph)
         for name, value in source.meta[ATTRIBUTES].items():
             if not hasattr(self.root, name):
                 setattr(self.root, name, copy.deepcopy(value, self.builder.replaced))
@@ -85,9 +91,7 @@ class _Sweep:
         if value not in self.floats:
             # a constant is added where it is first used, in the form in which it is used
             constant = value.op == "get_attr"
-            self.floats[value] = (
-                self._copy(value) if constant else self._border(DEQUANTIZE, value, self.quantized[value])
-            )
+            self.floats[value] = self._copy(value) if constant else self._dequantized(value)
         return self.floats[value]
 
     def as_quantized(self, value: fx.Node) -> fx.Node:
@@ -99,20 +103,24 @@ class _Sweep:
         return self.quantized[value]
 
     def _copy(self, node: fx.Node) -> fx.Node:
-        """Copy a float node; code that may look at the memory layout gets the layout it had in float."""
+        """Copy a float node."""
         if asks_for_shape(node):
             return self.builder.copy(node, self.quantized)
-        instead: dict[fx.Node, fx.Node] = {}
-        if self._sees_layout(node):
-            for value in node.all_input_nodes:
-                if value in self.quantized and value_of(value).contiguous and value_of(value).rank > 3:
-                    instead[value] = self.builder.graph.call_method("contiguous", (self.as_float(value),))
-        return self.builder.copy(node, instead)
+        return self.builder.copy(node, {})
+
+    def _dequantized(self, value: fx.Node) -> fx.Node:
+        """A quantized value as floats, in the memory layout it had in float where anybody may look at that."""
+        floats = self._border(DEQUANTIZE, value, self.quantized[value])
+        was = value_of(value)
+        seen = self.layout_matters or any(user.op == "output" for user in value.users)
+        if seen and was.contiguous and was.rank > 3:
+            floats = self.builder.graph.call_method("contiguous", (floats,))
+        return floats
 
     def _sees_layout(self, node: fx.Node) -> bool:
         if node.op == "call_module":
             return not is_layer(self.part.graph_module.get_submodule(str(node.target)))
-        return node.op == "output"
+        return node.op == "call_method" and node.target in LAYOUT_METHODS
 
     def _border(self, name: str, value: fx.Node, *inputs: fx.Node) -> fx.Node:
         match = Match(self.plan.registry.patterns[name], (value,), (value,) * len(inputs), (None,))

@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import fx, nn
 
-from fxq_core.capture.tracer import has_hooks
-from fxq_core.capture.values import REASON, value_of
+from fxq_core.capture.tracer import own_behaviour
+from fxq_core.capture.values import REASON, WRITTEN, value_of
 from fxq_core.errors import PluginConflictError
 from fxq_core.registry import Registry
 from fxq_core.types import Engine, Lowering, Match, Pattern
@@ -137,12 +137,15 @@ def _refusal(
 def _unfit(match: Match) -> str | None:
     """Why nothing could quantize this match, whatever its pattern and engine."""
     for node, module in zip(match.nodes, match.modules, strict=True):
-        if module is not None and has_hooks(module):
-            return "it has forward hooks, which an int8 op would not run"
+        if module is not None and (own := own_behaviour(module)):
+            return own
         if REASON in node.meta:
             return str(node.meta[REASON])
         if not value_of(node).is_float:
             return f"its result is not a float32 tensor but a {value_of(node)}"
+    for value in match.inputs:
+        if WRITTEN in value.meta:
+            return str(value.meta[WRITTEN])
     return None if match.inputs else "none of its inputs is a float32 tensor"
 
 

@@ -147,7 +147,7 @@ def _worthwhile(part: fx.GraphModule, matches: Matches) -> dict[fx.Node, Candida
 
 
 def _has_weights(match: Match) -> bool:
-    return any(module is not None and next(module.parameters(), None) is not None for module in match.modules)
+    return any(module is not None and len(module.state_dict()) > 0 for module in match.modules)
 
 
 def _verdicts(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import fx, nn
 
+from fxq_core.capture import HOOKS
 from fxq_core.capture.calls import positional
 from fxq_core.capture.graphs import module_path, put
 from fxq_core.errors import CalibrationError
@@ -29,6 +31,8 @@ class Prepared(nn.Module):
         self.part = part
         self.observers: dict[int, Observer] = {g: s.build(spec) for g, s in part.observers.items()}
         self.batches = 0
+        for name in HOOKS:
+            setattr(self, name, copy.copy(getattr(self.model, name)))
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         snapshot = self.get_extra_state()

@@ -70,16 +70,22 @@ class Quantizer:
                 they were before the batch.
         """
         args, kwargs = cloned((args, kwargs))
+        before = {path: part.get_extra_state() for path, part in self._prepared.parts.items()}
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             try:
                 result = self.prepared(*args, **kwargs)
-            except CalibrationError as error:
+            except BaseException as error:
+                # a batch counts in every part of the model, or in none
+                for path, part in self._prepared.parts.items():
+                    part.set_extra_state(before[path])
+                if not isinstance(error, Exception):
+                    raise
+                if not isinstance(error, CalibrationError):
+                    raise CalibrationError(
+                        f"batch {self.batches}: the model refused it ({type(error).__name__}: {error}); "
+                        "give batches like the example inputs"
+                    ) from error
                 raise type(error)(f"batch {self.batches}: {error}") from error
-            except Exception as error:
-                raise CalibrationError(
-                    f"batch {self.batches}: the model refused it ({type(error).__name__}: {error}); "
-                    "give batches like the example inputs"
-                ) from error
         self.batches += 1
         return result
 

@@ -59,8 +59,10 @@ class QuantizedModule(nn.Module):
     carry the graph as plain data and compile it again.
 
     Attributes:
-        graph: the lowered ``fx.Graph``; ``code`` is its Python.
-        engine: the engine's name.
+        fxq_graph: the lowered ``fx.Graph``; ``fxq_code`` is its Python.
+        fxq_engine: the engine's name.
+
+    All names of its own start with ``fxq``: the others belong to the model.
     """
 
     fxq_scale: torch.Tensor
@@ -71,28 +73,28 @@ class QuantizedModule(nn.Module):
     ) -> None:
         super().__init__()
         self.eval()
-        self.engine, self._active = engine, active
+        self.fxq_engine, self._fxq_active = engine, active
         rows = range(max(qparams, default=-1) + 1)
         scales = [float(qparams[row].scale) if row in qparams else 1.0 for row in rows]
         zero_points = [int(qparams[row].zero_point) if row in qparams else 0 for row in rows]
         self.register_buffer("fxq_scale", torch.tensor(scales, dtype=torch.float32))
         self.register_buffer("fxq_zero_point", torch.tensor(zero_points, dtype=torch.int32))
 
-    def set_graph(self, graph: fx.Graph) -> None:
+    def fxq_set_graph(self, graph: fx.Graph) -> None:
         """Check, compile and adopt a graph whose modules and tensors are in place."""
-        self.graph = graph
-        self._compile()
+        self.fxq_graph = graph
+        self._fxq_compile()
 
-    def _compile(self) -> None:
-        self.graph.lint()
-        python = self.graph.python_code("self")
-        self.code = python.src
+    def _fxq_compile(self) -> None:
+        self.fxq_graph.lint()
+        python = self.fxq_graph.python_code("self")
+        self.fxq_code = python.src
         name = f"<fxq {hash(python.src):x}>"
         # so that tracebacks show the generated lines
         linecache.cache[name] = (len(python.src), None, python.src.splitlines(True), name)
         namespace: dict[str, Any] = dict(python.globals)
         exec(compile(python.src, name, "exec", dont_inherit=True), namespace)  # noqa: S102 (torch.fx generates Python)
-        run, active = namespace["forward"], self._active
+        run, active = namespace["forward"], self._fxq_active
 
         def forward(self: QuantizedModule, *args: Any, **kwargs: Any) -> Any:
             with active():
@@ -102,14 +104,14 @@ class QuantizedModule(nn.Module):
         self.forward = types.MethodType(forward, self)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {name: value for name, value in vars(self).items() if name not in ("forward", "graph", "code")}
-        return {**state, "_nodes": dump(self.graph)}
+        state = {name: value for name, value in vars(self).items() if name not in ("forward", "fxq_graph", "fxq_code")}
+        return {**state, "_fxq_nodes": dump(self.fxq_graph)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        nodes = state.pop("_nodes")
+        nodes = state.pop("_fxq_nodes")
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self.graph = restore(nodes)
-        self._compile()
+        self.fxq_graph = restore(nodes)
+        self._fxq_compile()
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
@@ -120,10 +122,10 @@ class QuantizedModule(nn.Module):
                 return Scale(scales[value.group], value.group)
             return ZeroPoint(zero_points[value.group], value.group) if isinstance(value, ZeroPoint) else value
 
-        for node in self.graph.nodes:
+        for node in self.fxq_graph.nodes:
             node.args = fx.node.map_aggregate(node.args, refresh)
             node.kwargs = fx.node.map_aggregate(node.kwargs, refresh)
-        self._compile()
+        self._fxq_compile()
 
 
 class NodeName(str):

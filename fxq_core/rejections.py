@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from numbers import Real
+from typing import cast
+
+from torch import nn
 
 from fxq_core import spellings
 from fxq_core.capture.values import value_of
@@ -12,7 +14,7 @@ from fxq_core.types import Match
 def reject_conv(match: Match) -> str | None:
     if match.modules[0] is None or len(match.inputs) != 1:
         return "its weight is computed at run time"
-    if value_of(match.inputs[0]).rank != match.modules[0].get_parameter("weight").dim():
+    if value_of(match.inputs[0]).rank != cast("nn.Conv2d", match.modules[0]).weight.dim():
         return "its input has no batch dimension; add one with unsqueeze(0)"
     return None
 
@@ -35,19 +37,17 @@ def reject_binary(match: Match) -> str | None:
 
 
 def reject_clamp(match: Match) -> str | None:
-    bounds = spellings.clamp_bounds(match.nodes[-1], match.modules[-1])
-    if not all(isinstance(bound, Real) for bound in bounds):
-        return "its bounds are computed at run time"
-    return None
-
-
-def reject_folded_clamp(match: Match) -> str | None:
-    if reason := reject_clamp(match):
-        return reason
     low, high = spellings.clamp_bounds(match.nodes[-1], match.modules[-1])
+    if not isinstance(low, (int, float)) or not isinstance(high, (int, float)):
+        return "its bounds are computed at run time"
     if not low <= 0 <= high:
         return f"the range {low} to {high} of its clamp does not hold 0, which int8 always represents"
     return None
+
+
+def reject_avg_pool(match: Match) -> str | None:
+    divisor = spellings.arguments(match.nodes[0], match.modules[0]).get("divisor_override")
+    return None if divisor is None else "its divisor may take the result out of the range of its input"
 
 
 def reject_mean(match: Match) -> str | None:

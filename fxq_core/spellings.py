@@ -77,7 +77,7 @@ SIGNATURES: tuple[tuple[frozenset[Any], dict[str, Any]], ...] = tuple(
         (CLAMP_MIN, {"input": REQUIRED, "min": None}),
         (CLAMP_MAX, {"input": REQUIRED, "max": None}),
         (
-            AVG_POOL2D,
+            AVG_POOL2D | AVG_POOL3D,
             {
                 "input": REQUIRED, "kernel_size": REQUIRED, "stride": None, "padding": 0, "ceil_mode": False,
                 "count_include_pad": True, "divisor_override": None,

@@ -15,10 +15,10 @@ import torch
 from torch import fx, nn
 
 from fxq_core.capture.calls import Arguments, CallLog, cloned, positional
-from fxq_core.capture.canonical import bake, canonicalize
+from fxq_core.capture.canonical import bake, canonicalize, views_to_reshapes
 from fxq_core.capture.checks import check_arguments, check_model
 from fxq_core.capture.folding import fold_batch_norms
-from fxq_core.capture.inplace import functionalize
+from fxq_core.capture.inplace import drop_unused, functionalize
 from fxq_core.capture.parts import ATTRIBUTES, HOOKS, Captured, PartCapturer
 from fxq_core.capture.values import ValueRecorder
 from fxq_core.capture.verify import run, same
@@ -68,6 +68,8 @@ def _refine(captured: Captured, example: Arguments) -> Any:
         for path, part in captured.parts.items():
             canonicalize(part)
             functionalize(part)
+            drop_unused(part)
+            views_to_reshapes(part)
             for name, fate in fold_batch_norms(part).items():
                 captured.folded[f"{path}.{name}" if path else name] = fate
             part.graph.lint()

@@ -44,12 +44,17 @@ def positional(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any])
 
 
 class CallLog:
-    """Watches the calls of every submodule while it is entered; keeps no tensor."""
+    """Watches the calls of every submodule while it is entered; keeps no tensor.
+
+    ``fixed`` holds the arguments without tensors by module path, ``varies`` why they are not fixed after all, and
+    ``several`` the paths of modules that were called with more than one positional argument.
+    """
 
     def __init__(self, root: nn.Module) -> None:
         self.root = root
         self.fixed: dict[str, dict[str, Any]] = {}
         self.varies: dict[str, str] = {}
+        self.several: set[str] = set()
 
     def __enter__(self) -> CallLog:
         self._handles = [
@@ -65,6 +70,8 @@ class CallLog:
 
     def _hook(self, path: str) -> Any:
         def log(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if len(args) != 1 or kwargs:
+                self.several.add(path)
             fixed = fixed_arguments(module, args, kwargs)
             first = self.fixed.setdefault(path, fixed)
             if first != fixed:

@@ -13,7 +13,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from fxq_core import spellings
 from fxq_core.capture.graphs import add_module, call_count, follow, tensor_at
-from fxq_core.capture.values import value_of
+from fxq_core.capture.values import WRITTEN, value_of
 
 CONV_TYPES: dict[Any, type[Any]] = {F.conv1d: nn.Conv1d, F.conv2d: nn.Conv2d, F.conv3d: nn.Conv3d}
 NORM_TYPES: dict[int, type[Any]] = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
@@ -23,14 +23,25 @@ def bake(root: nn.Module) -> None:
     """Replace parametrizations, weight norms and spectral norms by the constant weights they make."""
     for module in root.modules():
         if parametrize.is_parametrized(module):
+            _own_class(module)
             for name in list(module.parametrizations):  # type: ignore[arg-type]
                 parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+                constant = module._buffers.pop(name, None)
+                if constant is not None:
+                    module.register_parameter(name, nn.Parameter(constant.detach().clone(), requires_grad=False))
         hooks: list[Any] = list(module._forward_pre_hooks.values())
         for hook in hooks:
             if isinstance(hook, WeightNorm):
                 remove_weight_norm(module, hook.name)
             elif isinstance(hook, SpectralNorm):
                 remove_spectral_norm(module, hook.name)
+
+
+def _own_class(module: nn.Module) -> None:
+    """Give a parametrized copy a class of its own: torch changes it, and it is the caller's module's too."""
+    shared = type(module)
+    members = {name: value for name, value in vars(shared).items() if name not in ("__dict__", "__weakref__")}
+    module.__class__ = type(shared.__name__, shared.__bases__, members)
 
 
 def canonicalize(graph_module: fx.GraphModule) -> None:
@@ -42,8 +53,6 @@ def canonicalize(graph_module: fx.GraphModule) -> None:
             _to_module(graph_module, node, _linear)
         elif node.op == "call_function" and node.target is F.batch_norm:
             _to_module(graph_module, node, _batch_norm)
-        elif node.op == "call_method" and node.target == "view":
-            _view_to_reshape(node)
         if node.op == "call_module" and type(graph_module.get_submodule(str(node.target))) in CONV_TYPES.values():
             _pad_in_numbers(graph_module, node)
 
@@ -101,8 +110,15 @@ def _batch_norm(found: dict[str, Any], tensors: dict[str, Any], rank: int) -> nn
     return NORM_TYPES[rank](channels, eps=found["eps"], affine=affine).eval()  # type: ignore[no-any-return]
 
 
-def _view_to_reshape(node: fx.Node) -> None:
+def views_to_reshapes(graph_module: fx.GraphModule) -> None:
     """The int8 neighbours may use another memory layout, in which a view would fail."""
+    for node in graph_module.graph.nodes:
+        # a view that is written through must stay one
+        if node.op == "call_method" and node.target == "view" and WRITTEN not in node.meta:
+            _view_to_reshape(node)
+
+
+def _view_to_reshape(node: fx.Node) -> None:
     sizes = node.args[1:]
     flat = sizes[0] if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
     if not node.kwargs and not any(isinstance(size, torch.dtype) for size in flat):

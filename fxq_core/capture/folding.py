@@ -14,7 +14,7 @@ import torch
 from torch import fx, nn
 
 from fxq_core.capture.graphs import add_module
-from fxq_core.capture.tracer import has_hooks
+from fxq_core.capture.tracer import own_behaviour
 from fxq_core.capture.values import REASON, value_of
 
 FOLDABLE: dict[type[nn.Module], type[nn.Module]] = {
@@ -32,6 +32,7 @@ def fold_batch_norms(graph_module: fx.GraphModule) -> dict[str, str]:
     """
     folded: dict[str, str] = {}
     calls = Counter(node.target for node in graph_module.graph.nodes if node.op == "call_module")
+    read = {str(node.target) for node in graph_module.graph.nodes if node.op == "get_attr"}
     for node in list(graph_module.graph.nodes):
         if node.op != "call_module":
             continue
@@ -44,7 +45,7 @@ def fold_batch_norms(graph_module: fx.GraphModule) -> dict[str, str]:
             node.meta[REASON] = reason
             continue
         layer = graph_module.get_submodule(source.target)
-        shared = calls[source.target] > 1
+        shared = calls[source.target] > 1 or any(path.startswith(f"{source.target}.") for path in read)
         calls[source.target] -= 1
         source.target = add_module(graph_module, source.target, fold(layer, norm), replace=not shared)
         folded[str(node.target)] = f"folded into {source.target}"
@@ -56,8 +57,8 @@ def fold_batch_norms(graph_module: fx.GraphModule) -> dict[str, str]:
 def _unfoldable(graph_module: fx.GraphModule, norm: Any, source: Any) -> str | None:
     if norm.running_mean is None or norm.running_var is None:
         return "its statistics are computed from each batch"
-    if has_hooks(norm):
-        return "it has forward hooks, which are kept"
+    if own := own_behaviour(norm):
+        return own
     alone = "it does not directly follow a convolution or linear layer, so it can't be folded"
     if not isinstance(source, fx.Node) or source.op != "call_module":
         return alone
@@ -65,8 +66,8 @@ def _unfoldable(graph_module: fx.GraphModule, norm: Any, source: Any) -> str | N
     linear = type(layer) is nn.Linear and type(norm) is nn.BatchNorm1d and value_of(source).rank == 2
     if type(layer) is not FOLDABLE[type(norm)] and not linear:
         return alone
-    if has_hooks(layer):
-        return f"{source.target} before it has forward hooks, which are kept"
+    if own := own_behaviour(layer):
+        return f"{source.target} before it stays in float: {own}"
     if len(source.users) > 1:
         return f"the output of {source.target} is also used without it"
     return None

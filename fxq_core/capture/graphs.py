@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+# in the meta of the one call in a graph that was made for a lone layer
+STANDS_FOR_PART = "fxq_stands_for_part"
+
 
 def put(root: nn.Module, path: str, value: Any) -> None:
     """Set a module, parameter or buffer at a dotted path, making plain containers on the way."""
@@ -33,12 +36,23 @@ def find(root: nn.Module, path: str) -> Any:
     return owner
 
 
-def add_module(root: nn.Module, path: str, module: nn.Module, replace: bool = False) -> str:
-    """Put a module at ``path``, or at the first free path like it; returns the path used."""
+def free_path(root: nn.Module, path: str) -> str:
+    """``path``, or the first one like it at which there is nothing and whose parents are modules."""
+    *parents, _ = path.split(".")
+    for depth in range(len(parents)):
+        owner = find(root, ".".join(parents[: depth + 1]))
+        if owner is not None and not isinstance(owner, nn.Module):
+            return free_path(root, path.replace(".", "_"))
     free, number = path, 0
-    while find(root, free) is not None and not replace:
+    while find(root, free) is not None:
         number += 1
         free = f"{path}_{number}"
+    return free
+
+
+def add_module(root: nn.Module, path: str, module: nn.Module, replace: bool = False) -> str:
+    """Put a module at ``path``, or at the first free path like it; returns the path used."""
+    free = path if replace else free_path(root, path)
     put(root, free, module)
     return free
 
@@ -62,6 +76,8 @@ def call_count(graph: fx.Graph, path: str) -> int:
 
 def module_path(part: str, node: fx.Node) -> str:
     """The path, from the user's root, of the module that a node calls or whose forward it stands in."""
+    if node.meta.get(STANDS_FOR_PART):
+        return part
     if node.op == "call_module":
         inner = str(node.target)
     else:

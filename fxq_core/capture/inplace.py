@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from fxq_core import spellings
-from fxq_core.capture.values import REASON, value_of
+from fxq_core.capture.tracer import has_hooks, is_layer
+from fxq_core.capture.values import REASON, WRITTEN, written_by
 
 OPERATORS = {getattr(operator, f"i{name}"): getattr(operator, name) for name in ("add", "sub", "mul", "truediv")}
 
@@ -32,42 +33,53 @@ def functionalize(graph_module: fx.GraphModule) -> None:
     of ``x``, no caller's tensor and no buffer shares its memory. Otherwise the op stays, and every
     value that may share the memory is marked to stay float.
     """
-    modules = dict(graph_module.named_modules())
-    unsafe: set[str] = set()
+    modules = dict(graph_module.named_modules(remove_duplicate=False))
+    called: dict[str, bool] = {}  # whether all calls of an in-place layer may become out-of-place
     for node in list(graph_module.graph.nodes):
-        target = _out_of_place(node, modules)
-        if target is None:
-            continue
-        written = node.args[0] if node.args else node.kwargs.get("input")
-        if isinstance(written, fx.Node) and value_of(written).kind != "tensor":
-            node.target = target  # numbers have no memory to share
-            continue
-        shared = _may_share_memory(written, modules) if isinstance(written, fx.Node) else []
-        reason = _visible(node, written, shared)
-        if reason:
-            unsafe.add(str(node.target) if node.op == "call_module" else "")
-            for sharer in (node, *shared):
-                sharer.meta[REASON] = reason
-            continue
-        node.target = target
-        if "inplace" in node.kwargs:
-            node.kwargs = {**node.kwargs, "inplace": False}
-        written.replace_all_uses_with(node, delete_user_cb=lambda user, n=node: user > n)
-    for path, module in modules.items():
-        if getattr(module, "inplace", False) is True and _of_torch(module) and path not in unsafe:
-            module.inplace = False
+        for written in written_by(node):
+            shared = _may_share_memory(written, node, modules)
+            rewritable = _out_of_place(node, modules) is not None and node.all_input_nodes[0] is written
+            reason = _visible(node, written, shared, rewritable)
+            if node.op == "call_module":
+                called[str(node.target)] = called.get(str(node.target), True) and reason is None and rewritable
+            if reason is not None:
+                for sharer in (node, *shared):
+                    sharer.meta[REASON] = sharer.meta[WRITTEN] = reason
+            elif rewritable:
+                _rewrite(node, written, modules)
+    for path, safe in called.items():
+        if safe and _has_switch(modules[path]):
+            modules[path].inplace = False
 
 
-def _of_torch(module: nn.Module) -> bool:
-    """Whether ``inplace`` is torch.nn's switch and not an attribute of the user's own class."""
-    return type(module).__module__.startswith("torch.nn")
+def drop_unused(graph_module: fx.GraphModule) -> None:
+    """Remove the nodes whose results nobody takes and that do nothing else."""
+    modules = dict(graph_module.named_modules(remove_duplicate=False))
+    for node in reversed(graph_module.graph.nodes):
+        layer = modules.get(str(node.target)) if node.op == "call_module" else None
+        quiet = node.op == "get_attr" or _is_fresh(node, modules) or (layer is not None and is_layer(layer))
+        if quiet and not node.users and not written_by(node) and not (layer is not None and has_hooks(layer)):
+            graph_module.graph.erase_node(node)
+
+
+def _rewrite(node: fx.Node, written: fx.Node, modules: dict[str, nn.Module]) -> None:
+    node.target = _out_of_place(node, modules)
+    if "inplace" in node.kwargs:
+        node.kwargs = {**node.kwargs, "inplace": False}
+    written.replace_all_uses_with(node, delete_user_cb=lambda user: user > node)
+
+
+def _has_switch(module: nn.Module) -> bool:
+    """Whether the module is a layer of torch.nn that works in place by its ``inplace`` attribute."""
+    return type(module).__module__.startswith("torch.nn") and getattr(module, "inplace", False) is True
 
 
 def _out_of_place(node: fx.Node, modules: dict[str, nn.Module]) -> Any:
-    """The target that computes the same without writing, or None if the node does not write."""
+    """The target that computes the same without writing, or None if there is none."""
     if node.op == "call_module":
-        module = modules[str(node.target)]
-        return node.target if getattr(module, "inplace", False) is True and _of_torch(module) else None
+        return node.target if _has_switch(modules[str(node.target)]) else None
+    if "out" in node.kwargs:
+        return None
     if node.op == "call_method":
         name = str(node.target)
         functional = name[:-1] if name.endswith("_") and not name.endswith("__") else ""
@@ -78,24 +90,30 @@ def _out_of_place(node: fx.Node, modules: dict[str, nn.Module]) -> Any:
         name = getattr(node.target, "__name__", "")
         if name.endswith("_") and not name.endswith("__"):
             spaces = (torch, F)
-            return next((getattr(s, name[:-1]) for s in spaces if getattr(s, name, None) is node.target), None)
+            return next((getattr(s, name[:-1], None) for s in spaces if getattr(s, name, None) is node.target), None)
         return OPERATORS.get(node.target)
     return None
 
 
-def _may_share_memory(node: fx.Node, modules: dict[str, nn.Module]) -> list[fx.Node]:
-    """``node`` and every value that may be a view of it, or that it may be a view of."""
+def _may_share_memory(written: fx.Node, writer: fx.Node, modules: dict[str, nn.Module]) -> list[fx.Node]:
+    """``written`` and every value that may be a view of it, or that it may be a view of."""
     found: dict[fx.Node, None] = {}
-    pending = [node]
+    pending = [written]
     while pending:
         current = pending.pop()
-        if current in found:
+        if current in found or current is writer:
             continue
         found[current] = None
-        if not _is_fresh(current, modules):
-            pending += current.all_input_nodes
-        pending += [user for user in current.users if user.op != "output" and not _is_fresh(user, modules)]
+        pending += _sources(current, modules)
+        pending += [user for user in current.users if user.op != "output" and current in _sources(user, modules)]
     return list(found)
+
+
+def _sources(node: fx.Node, modules: dict[str, nn.Module]) -> list[fx.Node]:
+    """The values that a node's result may be a view of: what it writes into, or any of its inputs, or none."""
+    if written := written_by(node):
+        return list(written)
+    return [] if _is_fresh(node, modules) else node.all_input_nodes
 
 
 def _is_fresh(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
@@ -105,18 +123,16 @@ def _is_fresh(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     return node.op in ("call_function", "call_method") and node.target in FRESH and not node.kwargs.get("inplace")
 
 
-def _visible(node: fx.Node, written: Any, shared: list[fx.Node]) -> str | None:
-    """Who else would see the write, in a sentence, or None."""
-    if not isinstance(written, fx.Node):
-        return "it writes in place into a value that is not an argument of its own"
+def _visible(node: fx.Node, written: fx.Node, shared: list[fx.Node], rewritable: bool) -> str | None:
+    """Who would see a write, or miss it if it became out-of-place, in a sentence; None if nobody."""
     for sharer in shared:
         if sharer.op == "placeholder":
             return f"{node.name} writes in place into memory of the input {sharer.name!r}, which the caller can see"
         if sharer.op == "get_attr":
             return f"{node.name} writes in place into memory of {sharer.target!r}, which the module keeps"
     for sharer in shared:
-        if sharer is written or sharer is node or sharer > node:
-            continue
-        if any(user is not node and user > node for user in sharer.users):
+        later = any(user is not node and user > node for user in sharer.users)
+        # later readers of the value itself can be given the result instead
+        if later and not (sharer is written and rewritable):
             return f"{node.name} writes in place into memory that {sharer.name} shares and is read again later"
     return None

@@ -9,7 +9,7 @@ from torch import fx, nn
 
 from fxq_core.capture.calls import Arguments, CallLog, fixed_arguments
 from fxq_core.capture.graphs import put
-from fxq_core.capture.tracer import has_hooks, is_layer, layer_graph, trace, why
+from fxq_core.capture.tracer import is_layer, layer_graph, own_behaviour, trace, why
 
 ATTRIBUTES = "fxq_attributes"
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs")
@@ -65,10 +65,12 @@ class PartCapturer:
         """Make the module at ``path`` a part; or say why that is not possible."""
         if not path and self.root_reason:
             return self.root_reason
-        if path and has_hooks(module):
-            return "it has forward hooks, which are kept"
+        if path and (reason := own_behaviour(module)):
+            return reason
         if path in self.log.varies:
             return self.log.varies[path]
+        if is_layer(module) and path in self.log.several:
+            return "it takes more than one input, and the module around it can't be traced"
         if is_layer(module):
             part, leaves = layer_graph(module), dict[str, str]()
         else:

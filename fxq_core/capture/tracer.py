@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import fx, nn
 
+from fxq_core.capture.graphs import STANDS_FOR_PART
 from fxq_core.capture.values import REASON
 from fxq_core.errors import CaptureError
 
@@ -43,6 +44,13 @@ def require_fixed(value: Any, expected: Any, name: str) -> None:
 
 def has_hooks(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks)
+
+
+def own_behaviour(module: nn.Module) -> str | None:
+    """What a module does beyond what its type says, in a sentence, or None."""
+    if has_hooks(module):
+        return "it has forward hooks, which are kept"
+    return "its forward was replaced on the instance, which is kept" if "forward" in vars(module) else None
 
 
 def is_layer(module: nn.Module) -> bool:
@@ -82,8 +90,8 @@ class Tracer(fx.Tracer):
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         path = self.path_of_module(m)
-        if has_hooks(m) and not is_layer(m):
-            self.left.setdefault(path, "it has forward hooks, which are kept")
+        if (reason := own_behaviour(m)) and not is_layer(m):
+            self.left.setdefault(path, reason)
         if self.is_leaf_module(m, path):
             return super().call_module(m, forward, args, kwargs)
         last, depth = next(iter(reversed(self.graph.nodes)), None), len(self.module_stack)
@@ -128,5 +136,7 @@ def _called(graph: fx.Graph, path: str) -> bool:
 def layer_graph(layer: nn.Module) -> fx.GraphModule:
     """A graph of one call, for a layer that untraceable code calls by itself."""
     graph = fx.Graph()
-    graph.output(graph.call_module("layer", (graph.placeholder("input"),)))
+    call = graph.call_module("layer", (graph.placeholder("input"),))
+    call.meta[STANDS_FOR_PART] = True
+    graph.output(call)
     return fx.GraphModule({"layer": layer}, graph, type(layer).__name__)

@@ -7,9 +7,13 @@ from typing import Any
 
 import torch
 from torch import fx
+from torch.utils._pytree import tree_leaves
 
 KEY = "fxq_value"
+WRITES = "fxq_writes"
 REASON = "fxq_reason"
+# why a value must not be held in two forms: its memory is written later
+WRITTEN = "fxq_written"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,12 @@ def value_of(node: fx.Node) -> Value:
     return value
 
 
+def written_by(node: fx.Node) -> tuple[fx.Node, ...]:
+    """The values that a node writes into, as seen on the example."""
+    found: tuple[fx.Node, ...] = node.meta.get(WRITES, ())
+    return found
+
+
 def describe(result: Any) -> Value:
     if isinstance(result, torch.Tensor) and result.layout is torch.strided:
         return Value("tensor", tuple(result.shape), result.dtype, result.is_contiguous())
@@ -48,13 +58,20 @@ def describe(result: Any) -> Value:
 
 
 class ValueRecorder(fx.Interpreter):
-    """Runs a graph and leaves a ``Value`` in each node's meta."""
+    """Runs a graph and leaves in each node's meta its ``Value``, and which of its inputs it writes into."""
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
         self.extra_traceback = False  # or the model's own message is buried in torch.fx's
 
     def run_node(self, n: fx.Node) -> Any:
+        before = {node: _versions(self.env[node]) for node in n.all_input_nodes}
         result = super().run_node(n)
         n.meta[KEY] = describe(result)
+        n.meta[WRITES] = tuple(node for node, versions in before.items() if _versions(self.env[node]) != versions)
         return result
+
+
+def _versions(value: Any) -> list[int]:
+    """How often the memory of each tensor in a value was written; views count the writes to their base."""
+    return [leaf._version for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor) and not leaf.is_inference()]

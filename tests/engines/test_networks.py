@@ -59,7 +59,7 @@ def test_resnet18_is_int8_from_end_to_end(engine: str, registry: fxq.Registry) -
         path for path, module in model.named_modules() if isinstance(module, (nn.Conv2d, nn.Linear))
     }
     # 21 layers, 8 additions, a max pool, an average pool and a flatten; no clamp, and one conversion at each end
-    calls = Counter(node.op for node in lowered.graph.nodes)
+    calls = Counter(node.op for node in lowered.fxq_graph.nodes)
     assert calls == {"placeholder": 1, "call_module": 23, "call_function": 10, "call_method": 1, "output": 1}
     report = fxq.report(lowered)
     provider = str(registry.engines[engine].provider)

@@ -105,4 +105,4 @@ def test_threads_may_share_it(engine: str, net: nn.Module, registry: fxq.Registr
 def test_a_constant_is_quantized_once(engine: str, net: nn.Module, registry: fxq.Registry) -> None:
     lowered = fxq.quantize(net, CALIBRATION, engine, registry=registry)
     assert lowered.state_dict()["offset.codes"].dtype is torch.uint8
-    assert sum(node.target is torch.quantize_per_tensor for node in lowered.graph.nodes) == 1
+    assert sum(node.target is torch.quantize_per_tensor for node in lowered.fxq_graph.nodes) == 1

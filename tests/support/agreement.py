@@ -12,7 +12,7 @@ from fxq_core.quantized_module import SOURCE, QuantizedModule
 
 class _Recording(fx.Interpreter):
     def __init__(self, module: QuantizedModule) -> None:
-        super().__init__(module, graph=module.graph)
+        super().__init__(module, graph=module.fxq_graph)
         self.values: dict[str, Any] = {}
 
     def run_node(self, n: fx.Node) -> Any:
@@ -26,7 +26,7 @@ class _Checking(fx.Interpreter):
     """Runs an engine's graph; after each op, puts the reference's codes in place of the op's own."""
 
     def __init__(self, module: QuantizedModule, expected: dict[str, Any]) -> None:
-        super().__init__(module, graph=module.graph)
+        super().__init__(module, graph=module.fxq_graph)
         self.expected = expected
         self.errors: dict[str, int] = {}
 
@@ -53,6 +53,6 @@ def op_errors(lowered: QuantizedModule, reference: QuantizedModule, *inputs: Any
     with torch.no_grad():
         recording.run(*inputs)
         checking = _Checking(lowered, recording.values)
-        with lowered._active():
+        with lowered._fxq_active():
             checking.run(*inputs)
     return checking.errors

@@ -27,5 +27,4 @@ def avg_pool(match: Match, ctx: LoweringContext) -> fx.Node:
     """QNNPACK's average pool always divides by the whole window, whatever it is told."""
     found = arguments(match.output, match.modules[0])
     padded = any(found["padding"]) if isinstance(found["padding"], tuple) else found["padding"] != 0
-    whole = found["count_include_pad"] or not padded
-    return ctx.copy() if whole and found["divisor_override"] is None else emitters.in_float(match, ctx)
+    return ctx.copy() if found["count_include_pad"] or not padded else emitters.in_float(match, ctx)
