@@ -19,7 +19,9 @@ from fxq_core.observers import (
 from fxq_core.rejections import (
     reject_avg_pool,
     reject_binary,
+    reject_cat,
     reject_clamp,
+    reject_computed,
     reject_conv,
     reject_dropout,
     reject_linear,
@@ -31,6 +33,11 @@ from fxq_core.types import Engine, Lowering, ObserverSpec, Pattern
 BORDERS = (QUANTIZE, DEQUANTIZE, CONSTANT) = ("quantize", "dequantize", "constant")
 
 CONV: dict[str, Any] = {"conv1d": s.CONV1D, "conv2d": s.CONV2D, "conv3d": s.CONV3D}
+CONV_TRANSPOSE: dict[str, Any] = {
+    "conv_transpose1d": s.CONV_TRANSPOSE1D,
+    "conv_transpose2d": s.CONV_TRANSPOSE2D,
+    "conv_transpose3d": s.CONV_TRANSPOSE3D,
+}
 BINARY: dict[str, Any] = {"add": s.ADD, "mul": s.MUL}
 # the output has a range of its own
 UNARY = {
@@ -64,21 +71,21 @@ SHARED = {
 }
 
 
-AVERAGES = ("avg_pool2d", "avg_pool3d")
+REJECTIONS = {"avg_pool2d": reject_avg_pool, "avg_pool3d": reject_avg_pool, "cat": reject_cat}
 
 
 def _patterns() -> Iterator[Pattern]:
     for name in BORDERS:
         yield Pattern(name, ())
-    for name, ops in CONV.items():
+    for name, ops in {**CONV, **CONV_TRANSPOSE}.items():
         yield from _with_clamp(name, ops, reject_conv)
     yield from _with_clamp("linear", s.LINEAR, reject_linear)
     for name, ops in BINARY.items():
         yield from _with_clamp(name, ops, reject_binary)
     for name, ops in UNARY.items():
-        yield Pattern(name, ops)
+        yield Pattern(name, ops, reject=reject_computed)
     for name, ops in SHARED.items():
-        yield Pattern(name, ops, shares_qparams=True, reject=reject_avg_pool if name in AVERAGES else None)
+        yield Pattern(name, ops, shares_qparams=True, reject=REJECTIONS.get(name))
     yield Pattern("clamp", s.CLAMP_LIKE, shares_qparams=True, reject=reject_clamp)
     yield Pattern("mean", s.MEAN, shares_qparams=True, reject=reject_mean)
     yield Pattern("identity", s.IDENTITY, shares_qparams=True, reject=reject_dropout)

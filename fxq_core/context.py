@@ -103,13 +103,13 @@ class LoweringContext:
         assert tensor is not None
         return tensor
 
-    def quantize_weight(self, weight: torch.Tensor, bias: torch.Tensor | None = None, axis: int = 0) -> QWeight:
+    def quantize_weight(self, weight: torch.Tensor, bias: torch.Tensor | None = None, axis: int | None = 0) -> QWeight:
         """Quantize a weight as the engine wants it, with scales at which the bias fits the accumulator.
 
         Args:
             weight: float32 of any shape.
             bias: float32 of shape ``(channels,)``, or None.
-            axis: where the output channels are; used if the engine wants one scale per channel.
+            axis: where the output channels are, if the engine wants one scale for each; None for one scale in all.
         """
         spec = replace(self.engine.weight, axis=None if self.engine.weight.axis is None else axis)
         observer = self.observers[spec.observer].build(spec)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from fxq_core.builder import Builder
@@ -51,7 +52,7 @@ def lower(plan: Plan, prepared: PreparedModel) -> nn.Module:
 
 
 # what may fail, or mean something else, in another memory layout
-LAYOUT_METHODS = {"view", "view_as", "stride", "is_contiguous", "as_strided", "data_ptr", "storage_offset"}
+LAYOUT_CALLS = {"view", "view_as", "stride", "is_contiguous", "as_strided", "data_ptr", torch.as_strided}
 
 
 class _Sweep:
@@ -120,7 +121,7 @@ class _Sweep:
     def _sees_layout(self, node: fx.Node) -> bool:
         if node.op == "call_module":
             return not is_layer(self.part.graph_module.get_submodule(str(node.target)))
-        return node.op == "call_method" and node.target in LAYOUT_METHODS
+        return node.target in LAYOUT_CALLS
 
     def _border(self, name: str, value: fx.Node, *inputs: fx.Node) -> fx.Node:
         match = Match(self.plan.registry.patterns[name], (value,), (value,) * len(inputs), (None,))

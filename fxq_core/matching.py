@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import fx, nn
 
+from fxq_core.capture.graphs import arguments_of
 from fxq_core.capture.tracer import own_behaviour
 from fxq_core.capture.values import REASON, WRITTEN, value_of
 from fxq_core.errors import PluginConflictError
@@ -102,13 +103,6 @@ def _chains(pattern: Pattern, last: fx.Node, modules: dict[str, nn.Module]) -> I
 
 def _one_use(node: fx.Node) -> bool:
     return len(node.users) == 1 and sum(argument is node for argument in arguments_of(*node.users)) == 1
-
-
-def arguments_of(node: fx.Node) -> list[fx.Node]:
-    """The values a node takes, in order, repeated where it takes one twice."""
-    found: list[fx.Node] = []
-    fx.node.map_arg((node.args, node.kwargs), lambda n: found.append(n))
-    return found
 
 
 def _match(pattern: Pattern, nodes: tuple[fx.Node, ...], modules: dict[str, nn.Module]) -> Match:

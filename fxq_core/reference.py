@@ -20,6 +20,11 @@ from fxq_core.types import Engine, Lowering, Match, QSpec
 
 FAMILY = "reference"
 CONVOLUTIONS: dict[type[nn.Module], Any] = {nn.Conv1d: F.conv1d, nn.Conv2d: F.conv2d, nn.Conv3d: F.conv3d}
+TRANSPOSED: dict[type[nn.Module], Any] = {
+    nn.ConvTranspose1d: F.conv_transpose1d,
+    nn.ConvTranspose2d: F.conv_transpose2d,
+    nn.ConvTranspose3d: F.conv_transpose3d,
+}
 
 
 def nothing_to_reject() -> None:
@@ -74,12 +79,14 @@ class ReferenceLayer(nn.Module):
 
 def emit_layer(match: Match, ctx: LoweringContext) -> fx.Node:
     layer: Any = match.modules[0]
-    weight = ctx.quantize_weight(layer.weight, layer.bias)
+    # kernels for transposed convolutions take one scale in all
+    weight = ctx.quantize_weight(layer.weight, layer.bias, axis=None if type(layer) in TRANSPOSED else 0)
     if isinstance(layer, nn.Linear):
         module = ReferenceLayer(weight, layer.bias, F.linear)
     else:
-        names = ("stride", "padding", "dilation", "groups")
-        module = ReferenceLayer(weight, layer.bias, CONVOLUTIONS[type(layer)], **{n: getattr(layer, n) for n in names})
+        transposed = ("output_padding",) if type(layer) in TRANSPOSED else ()
+        geometry = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups", *transposed)}
+        module = ReferenceLayer(weight, layer.bias, {**CONVOLUTIONS, **TRANSPOSED}[type(layer)], **geometry)
     result = ctx.copy({match.nodes[0]: ctx.module(module, ctx.inputs[0])})
     return _rounded(result, ctx)
 
@@ -107,7 +114,8 @@ def _rounded(node: fx.Node, ctx: LoweringContext) -> fx.Node:
 
 def lowerings() -> Iterator[Lowering]:
     """Layers with weights, ops that prescribe their range, the borders, and one lowering for everything else."""
-    for layer in ("conv1d", "conv2d", "conv3d", "linear"):
+    convolutions = (f"conv{kind}{dims}d" for kind in ("", "_transpose") for dims in (1, 2, 3))
+    for layer in (*convolutions, "linear"):
         for pattern in (layer, f"{layer}_clamp"):
             yield Lowering(engine=FAMILY, pattern=pattern, emit=emit_layer)
     for pattern, output in FIXED.items():

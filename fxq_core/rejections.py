@@ -7,6 +7,7 @@ from typing import cast
 from torch import nn
 
 from fxq_core import spellings
+from fxq_core.capture.graphs import arguments_of
 from fxq_core.capture.values import value_of
 from fxq_core.types import Match
 
@@ -14,6 +15,8 @@ from fxq_core.types import Match
 def reject_conv(match: Match) -> str | None:
     if match.modules[0] is None or len(match.inputs) != 1:
         return "its weight is computed at run time"
+    if len(match.nodes[0].args) + len(match.nodes[0].kwargs) > 1:
+        return "its output size is given with each call"
     if value_of(match.inputs[0]).rank != cast("nn.Conv2d", match.modules[0]).weight.dim():
         return "its input has no batch dimension; add one with unsqueeze(0)"
     return None
@@ -28,10 +31,12 @@ def reject_linear(match: Match) -> str | None:
 
 
 def reject_binary(match: Match) -> str | None:
-    node = match.nodes[0]
-    if len(match.inputs) != 2:
+    found = spellings.arguments(match.nodes[0], None)
+    operands = found["input"], found["other"]
+    # by identity: nodes have no truth value, and a clamp that follows takes no further input
+    if len(match.inputs) != 2 or any(a is not b for a, b in zip(operands, match.inputs, strict=True)):
         return "one of its operands is not a float tensor"
-    if node.kwargs.get("alpha", 1) != 1 or "out" in node.kwargs:
+    if found.get("alpha", 1) != 1 or found["out"] is not None:
         return "its alpha or out argument has no int8 form"
     return None
 
@@ -53,6 +58,19 @@ def reject_avg_pool(match: Match) -> str | None:
 def reject_mean(match: Match) -> str | None:
     found = spellings.arguments(match.nodes[0], match.modules[0])
     return None if found["dtype"] is None else "it converts to another dtype"
+
+
+def reject_computed(match: Match) -> str | None:
+    """For ops whose other arguments become constants of the int8 op."""
+    others = [a for a in arguments_of(match.nodes[0]) if a not in match.inputs]
+    return "one of its arguments is computed at run time" if others else None
+
+
+def reject_cat(match: Match) -> str | None:
+    tensors = spellings.arguments(match.nodes[0], None)["tensors"]
+    if not isinstance(tensors, (list, tuple)) or len(tensors) != len(match.inputs):
+        return "not all of its operands are float tensors"
+    return reject_computed(match)
 
 
 def reject_dropout(match: Match) -> str | None:

@@ -14,6 +14,9 @@ from torch import fx, nn
 
 REQUIRED = object()
 
+# numpy's names, which torch takes too
+ALIASES = {"axis": "dim", "x": "input", "keepdims": "keepdim"}
+
 RELU = {nn.ReLU, F.relu, torch.relu, "relu"}
 RELU6 = {nn.ReLU6, F.relu6}
 HARDTANH = {nn.Hardtanh, F.hardtanh}
@@ -26,6 +29,9 @@ CLAMP_LIKE = RELU | RELU6 | HARDTANH | CLAMP | CLAMP_MIN | CLAMP_MAX
 CONV1D = {nn.Conv1d, F.conv1d}
 CONV2D = {nn.Conv2d, F.conv2d}
 CONV3D = {nn.Conv3d, F.conv3d}
+CONV_TRANSPOSE1D = {nn.ConvTranspose1d, F.conv_transpose1d}
+CONV_TRANSPOSE2D = {nn.ConvTranspose2d, F.conv_transpose2d}
+CONV_TRANSPOSE3D = {nn.ConvTranspose3d, F.conv_transpose3d}
 LINEAR = {nn.Linear, F.linear}
 BATCH_NORM = {nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d}
 
@@ -83,7 +89,8 @@ SIGNATURES: tuple[tuple[frozenset[Any], dict[str, Any]], ...] = tuple(
                 "count_include_pad": True, "divisor_override": None,
             },
         ),
-        (ADD, {"input": REQUIRED, "other": REQUIRED, "alpha": 1}),
+        (ADD, {"input": REQUIRED, "other": REQUIRED, "alpha": 1, "out": None}),
+        (MUL, {"input": REQUIRED, "other": REQUIRED, "out": None}),
         (CAT, {"tensors": REQUIRED, "dim": 0}),
         (LEAKY_RELU, {"input": REQUIRED, "negative_slope": 0.01}),
         (ELU, {"input": REQUIRED, "alpha": 1.0}),
@@ -103,6 +110,13 @@ SIGNATURES: tuple[tuple[frozenset[Any], dict[str, Any]], ...] = tuple(
                 "dilation": 1, "groups": 1,
             },
         ),
+        (
+            {F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d},
+            {
+                "input": REQUIRED, "weight": REQUIRED, "bias": None, "stride": 1, "padding": 0, "output_padding": 0,
+                "groups": 1, "dilation": 1,
+            },
+        ),
         ({F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout},
          {"input": REQUIRED, "p": 0.5, "training": True}),
     )
@@ -120,7 +134,8 @@ def arguments(node: fx.Node, module: nn.Module | None) -> dict[str, Any]:
         if spelling in ops:
             if module is not None:
                 return {name: getattr(module, name) for name in names if hasattr(module, name)}
-            return {**names, **dict(zip(names, node.args, strict=False)), **node.kwargs}
+            given = {ALIASES.get(name, name): value for name, value in node.kwargs.items()}
+            return {**names, **dict(zip(names, node.args, strict=False)), **given}
     raise KeyError(spelling)
 
 

@@ -8,13 +8,15 @@ else is given up, never used.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 from typing import Any
 
 import torch
 from torch import fx, nn
 
-from fxq_core.capture.calls import Arguments, CallLog, cloned, positional
+from fxq_core.capture.calls import Arguments, CallLog, cloned, kept_buffers, positional
 from fxq_core.capture.canonical import bake, canonicalize, views_to_reshapes
 from fxq_core.capture.checks import check_arguments, check_model
 from fxq_core.capture.folding import fold_batch_norms
@@ -84,7 +86,9 @@ def _record(captured: Captured, example: Arguments) -> Any:
     """Run the model once, noting what each node of each part computes the first time it runs."""
     handles = [part.register_forward_pre_hook(_recorder(), with_kwargs=True) for part in captured.parts.values()]
     try:
-        return run(captured.root, example)
+        # torch.fx prints where a graph fails, but a graph that fails is only given up
+        with contextlib.redirect_stderr(io.StringIO()):
+            return run(captured.root, example)
     finally:
         for handle in handles:
             handle.remove()
@@ -97,7 +101,7 @@ def _recorder() -> Any:
         assert isinstance(part, fx.GraphModule)
         if not seen:
             seen.append(True)
-            with torch.random.fork_rng(devices=[]):
+            with torch.random.fork_rng(devices=[]), kept_buffers(part):
                 ValueRecorder(part).run(*positional(part, *cloned((args, kwargs))))
 
     return record

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
-FIXED_TYPES = (bool, int, float, str, type(None))
+# what decides the way through a forward, and what seldom does
+FLAGS = (bool, str, type(None))
+NUMBERS = (int, float)
 
 
 def as_arguments(batch: Any) -> Arguments:
@@ -29,11 +32,23 @@ def cloned(arguments: Arguments) -> Arguments:
     return args, kwargs
 
 
+@contextlib.contextmanager
+def kept_buffers(module: nn.Module) -> Iterator[None]:
+    """Leave a module's buffers as they were: trying a model out must not change what it remembers."""
+    before = [(buffer, buffer.clone()) for buffer in module.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, value in before:
+            if not torch.equal(buffer, value):
+                buffer.copy_(value)
+
+
 def fixed_arguments(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """The arguments of one call that hold no tensor: defaults that were not given, flags and numbers."""
     bound = inspect.signature(module.forward).bind(*args, **kwargs)
     bound.apply_defaults()
-    return {name: value for name, value in bound.arguments.items() if isinstance(value, FIXED_TYPES)}
+    return {name: value for name, value in bound.arguments.items() if isinstance(value, FLAGS + NUMBERS)}
 
 
 def positional(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
@@ -55,6 +70,7 @@ class CallLog:
         self.fixed: dict[str, dict[str, Any]] = {}
         self.varies: dict[str, str] = {}
         self.several: set[str] = set()
+        self._kinds: dict[str, list[tuple[int, torch.dtype]]] = {}
 
     def __enter__(self) -> CallLog:
         self._handles = [
@@ -74,8 +90,12 @@ class CallLog:
                 self.several.add(path)
             fixed = fixed_arguments(module, args, kwargs)
             first = self.fixed.setdefault(path, fixed)
-            if first != fixed:
-                name = next(n for n in {**first, **fixed} if first.get(n, log) != fixed.get(n, log))
+            flags, now = ({n: v for n, v in call.items() if isinstance(v, FLAGS)} for call in (first, fixed))
+            if flags != now:
+                name = next(n for n in {**flags, **now} if flags.get(n, log) != now.get(n, log))
                 self.varies[path] = f"it is called with different values of argument {name!r}"
+            kinds = [(leaf.dim(), leaf.dtype) for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+            if self._kinds.setdefault(path, kinds) != kinds:
+                self.varies[path] = "it is called with tensors of different ranks or dtypes"
 
         return log

@@ -16,6 +16,11 @@ from fxq_core.capture.graphs import add_module, call_count, follow, tensor_at
 from fxq_core.capture.values import WRITTEN, value_of
 
 CONV_TYPES: dict[Any, type[Any]] = {F.conv1d: nn.Conv1d, F.conv2d: nn.Conv2d, F.conv3d: nn.Conv3d}
+TRANSPOSED_TYPES: dict[Any, type[Any]] = {
+    F.conv_transpose1d: nn.ConvTranspose1d,
+    F.conv_transpose2d: nn.ConvTranspose2d,
+    F.conv_transpose3d: nn.ConvTranspose3d,
+}
 NORM_TYPES: dict[int, type[Any]] = {2: nn.BatchNorm1d, 3: nn.BatchNorm1d, 4: nn.BatchNorm2d, 5: nn.BatchNorm3d}
 
 
@@ -49,6 +54,8 @@ def canonicalize(graph_module: fx.GraphModule) -> None:
     for node in list(graph_module.graph.nodes):
         if node.op == "call_function" and node.target in CONV_TYPES:
             _to_module(graph_module, node, _conv)
+        elif node.op == "call_function" and node.target in TRANSPOSED_TYPES:
+            _to_module(graph_module, node, _conv_transpose)
         elif node.op == "call_function" and node.target is F.linear:
             _to_module(graph_module, node, _linear)
         elif node.op == "call_function" and node.target is F.batch_norm:
@@ -88,6 +95,18 @@ def _conv(found: dict[str, Any], tensors: dict[str, Any], rank: int) -> nn.Modul
     numbers = {key: found[key] for key in ("stride", "padding", "dilation")}
     module: nn.Module = build(
         weight.shape[1] * groups, weight.shape[0], kernel, **numbers, groups=groups,
+        bias=tensors["bias"] is not None, device="meta",
+    )  # fmt: skip
+    return module.eval()
+
+
+def _conv_transpose(found: dict[str, Any], tensors: dict[str, Any], rank: int) -> nn.Module | None:
+    weight = tensors["weight"]
+    groups, kernel = found["groups"], tuple(weight.shape[2:])
+    build: Any = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}[len(kernel)]
+    numbers = {key: found[key] for key in ("stride", "padding", "output_padding", "dilation")}
+    module: nn.Module = build(
+        weight.shape[0], weight.shape[1] * groups, kernel, **numbers, groups=groups,
         bias=tensors["bias"] is not None, device="meta",
     )  # fmt: skip
     return module.eval()

@@ -84,3 +84,10 @@ def module_path(part: str, node: fx.Node) -> str:
         stack = node.meta.get("nn_module_stack") or {}
         inner = list(stack.values())[-1][0] if stack else ""
     return ".".join(filter(None, (part, inner)))
+
+
+def arguments_of(node: fx.Node) -> list[fx.Node]:
+    """The values a node takes, in order, repeated where it takes one twice."""
+    found: list[fx.Node] = []
+    fx.node.map_arg((node.args, node.kwargs), lambda n: found.append(n))
+    return found

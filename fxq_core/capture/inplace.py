@@ -104,6 +104,8 @@ def _may_share_memory(written: fx.Node, writer: fx.Node, modules: dict[str, nn.M
         if current in found or current is writer:
             continue
         found[current] = None
+        if current.op == "get_attr":  # each read of a buffer is a node of its own
+            pending += [n for n in current.graph.nodes if n.op == "get_attr" and n.target == current.target]
         pending += _sources(current, modules)
         pending += [user for user in current.users if user.op != "output" and current in _sources(user, modules)]
     return list(found)

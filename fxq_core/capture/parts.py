@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import fx, nn
 
-from fxq_core.capture.calls import Arguments, CallLog, fixed_arguments
+from fxq_core.capture.calls import FLAGS, Arguments, CallLog, fixed_arguments
 from fxq_core.capture.graphs import put
 from fxq_core.capture.tracer import is_layer, layer_graph, own_behaviour, trace, why
 
@@ -75,10 +75,17 @@ class PartCapturer:
             part, leaves = layer_graph(module), dict[str, str]()
         else:
             fixed = self.log.fixed[path] if path else fixed_arguments(module, *self.example)
+            flags = {name: value for name, value in fixed.items() if isinstance(value, FLAGS)}
             try:
-                part, leaves = trace(module, fixed)
+                part, leaves = trace(module, flags)
             except Exception as error:
-                return why(error)
+                if path or flags == fixed:
+                    return why(error)
+                # a number that decides the way; the module below an untraceable one may be called with others
+                try:
+                    part, leaves = trace(module, fixed)
+                except Exception:
+                    return why(error)
         self.parts[path] = part
         _keep_attributes(module, part)
         if path:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from fxq_core.capture.calls import Arguments, cloned
+from fxq_core.capture.calls import Arguments, cloned, kept_buffers
 from fxq_core.errors import CaptureError
 
 
@@ -19,7 +19,7 @@ def run(model: nn.Module, example: Arguments) -> Any:
         CaptureError: the model refuses the example.
     """
     args, kwargs = cloned(example)
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), kept_buffers(model):
         try:
             return model(*args, **kwargs)
         except Exception as error:

@@ -12,6 +12,7 @@ from fxq_core import spellings
 from fxq_core.context import LoweringContext
 from fxq_core.native import functions
 from fxq_core.native.layers import QuantizedConstant, QuantizedConv, QuantizedLinear
+from fxq_core.native.transposed import QuantizedConvTranspose
 from fxq_core.types import Match
 
 OPS = torch.ops.quantized
@@ -37,6 +38,15 @@ def conv(match: Match, ctx: LoweringContext) -> fx.Node:
     weight = ctx.quantize_weight(layer.weight, layer.bias)
     geometry = layer.stride, layer.padding, layer.dilation, layer.groups
     module = QuantizedConv(weight.values, weight.scale, layer.bias, *geometry, ctx.engine.name)
+    return _clamped(match, ctx, ctx.module(module, ctx.inputs[0], *ctx.output))
+
+
+def conv_transpose(match: Match, ctx: LoweringContext) -> fx.Node:
+    layer: Any = match.modules[0]
+    # "per channel quantization is disabled for transposed conv", say the kernels
+    weight = ctx.quantize_weight(layer.weight, layer.bias, axis=None)
+    geometry = layer.stride, layer.padding, layer.output_padding, layer.dilation, layer.groups
+    module = QuantizedConvTranspose(weight.values, weight.scale, layer.bias, *geometry, ctx.engine.name)
     return _clamped(match, ctx, ctx.module(module, ctx.inputs[0], *ctx.output))
 
 

@@ -28,7 +28,6 @@ class PackedLayer(nn.Module, abc.ABC):
     weight: torch.Tensor
     weight_scale: torch.Tensor
     bias: torch.Tensor | None
-    depthwise = wide_padding = False
 
     def __init__(self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, engine: str) -> None:
         super().__init__()
@@ -37,6 +36,14 @@ class PackedLayer(nn.Module, abc.ABC):
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
         self.engine = engine
 
+    def _rows(self) -> torch.Tensor:
+        """The weight with all codes that one sum runs over in one row."""
+        return self.weight.flatten(1)
+
+    def _kernel(self) -> tuple[str, bool]:
+        """Whose kernel to pack for, and whether the weight must be narrowed first."""
+        return safe_kernel(self.engine, self._rows())
+
     @abc.abstractmethod
     def _pack(self, weight: torch.Tensor) -> Any:
         """Pack a quantized weight and the bias for the engine that is active now."""
@@ -44,9 +51,10 @@ class PackedLayer(nn.Module, abc.ABC):
     def pack(self) -> None:
         """Bring the packed weight up to date with the buffers."""
         weight, scale = self.weight, self.weight_scale
-        kernel, narrow = safe_kernel(self.engine, weight, self.depthwise, self.wide_padding)
+        kernel, narrow = self._kernel()
         if narrow:
-            weight, scale = saturation_free(weight, scale)
+            rows, scale = saturation_free(self._rows(), scale)
+            weight = rows.reshape(weight.shape)
         with torch.no_grad(), Active(kernel):
             if scale.dim():
                 zero_points = torch.zeros(len(scale), dtype=torch.int64)
@@ -91,6 +99,9 @@ class QuantizedConv(PackedLayer):
         self.wide_padding = any(pad >= extent for pad, extent in zip(padding, extents, strict=True))
         self._run, self._rank, self._channels = weight.dim() - 2, weight.dim(), weight.shape[1] * groups
         self.pack()
+
+    def _kernel(self) -> tuple[str, bool]:
+        return safe_kernel(self.engine, self._rows(), self.depthwise, self.wide_padding)
 
     def _pack(self, weight: torch.Tensor) -> Any:
         return PREPACK[self._run](weight, self.bias, self.stride, self.padding, self.dilation, self.groups)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 
 from fxq_core import builtin
@@ -13,7 +13,8 @@ from fxq_core.types import Emit, Lowering
 EMITTERS: Mapping[str, Emit] = MappingProxyType(
     {
         **dict.fromkeys((*builtin.SHARED, "mean"), emit.same),
-        **dict.fromkeys(("conv1d", "conv1d_clamp", "conv2d", "conv2d_clamp", "conv3d", "conv3d_clamp"), emit.conv),
+        **dict.fromkeys((p for name in builtin.CONV for p in (name, f"{name}_clamp")), emit.conv),
+        **dict.fromkeys((p for name in builtin.CONV_TRANSPOSE for p in (name, f"{name}_clamp")), emit.conv_transpose),
         **dict.fromkeys(("linear", "linear_clamp"), emit.linear),
         **dict.fromkeys(("add", "add_clamp"), emit.add),
         **dict.fromkeys(("mul", "mul_clamp"), emit.mul),
@@ -34,12 +35,16 @@ EMITTERS: Mapping[str, Emit] = MappingProxyType(
 )
 
 
-def native_lowerings(engine: str, instead: Mapping[str, Emit] = MappingProxyType({})) -> Iterator[Lowering]:
+def native_lowerings(
+    engine: str, instead: Mapping[str, Emit] = MappingProxyType({}), without: Collection[str] = ()
+) -> Iterator[Lowering]:
     """The lowerings of all built-in patterns for one of torch's engines.
 
     Args:
         engine: the engine's name.
         instead: emitters to use instead of the common ones, by pattern.
+        without: patterns that the engine can't compute.
     """
     for pattern, emitter in {**EMITTERS, **instead}.items():
-        yield Lowering(engine=engine, pattern=pattern, emit=emitter, output=FIXED.get(pattern))
+        if pattern not in without:
+            yield Lowering(engine=engine, pattern=pattern, emit=emitter, output=FIXED.get(pattern))

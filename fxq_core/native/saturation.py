@@ -46,6 +46,11 @@ def safe_kernel(
     return engine, False
 
 
+def transposed_kernel(engine: str) -> str:
+    """Whose kernel to use for a transposed convolution: oneDNN's, of torch 2.13 at least, gives wrong numbers."""
+    return FBGEMM if engine in X86 and FBGEMM in advertised() else engine
+
+
 def may_saturate(weight: torch.Tensor) -> torch.Tensor:
     """Which output channels hold two weights whose products can saturate.
 

@@ -9,13 +9,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import fxq_core as fxq
 from fxq_core.native.layers import QuantizedConv, QuantizedLinear
+from fxq_core.native.transposed import QuantizedConvTranspose
 
 # in, out, groups: dense, odd, grouped, FBGEMM's groupwise kernels, depthwise with and without multiplier
 CHANNELS = [(5, 7, 1), (33, 17, 1), (6, 9, 3), (32, 32, 8), (3, 6, 3), (16, 16, 16), (104, 104, 104)]
 GEOMETRY = {1: (11,), 2: (9, 8), 3: (6, 5, 5)}
 KERNELS = {1: (1, 2, 3, 5), 2: (1, 2, 3, 5), 3: (1, 3)}
 FLOAT = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
 def weight_of(*shape: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -85,3 +88,25 @@ def test_no_bias(engine: str) -> None:
     layer = QuantizedLinear(codes, scale, None, engine)
     x = input_of(3, 5)
     assert furthest(layer(x, 0.3, 128), F.linear(x.dequantize(), codes * scale.reshape(-1, 1))) <= 1
+
+
+@pytest.mark.parametrize("channels", [(5, 7, 1), (6, 9, 3), (16, 16, 16)])
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_transposed_convolutions(
+    engine: str, dims: int, channels: tuple[int, int, int], registry: fxq.Registry
+) -> None:
+    if (engine, f"conv_transpose{dims}d") not in registry.lowerings:
+        assert (engine, dims) == ("qnnpack", 3)  # whose kernel gives wrong numbers, so it stays float
+        return
+    inputs, outputs, groups = channels
+    for kernel, stride, padding, dilation, extra in itertools.product((1, 2, 3), (1, 2), (0, 1), (1, 2), (0, 1)):
+        if extra >= max(stride, dilation):
+            continue
+        codes, _, bias = weight_of(inputs, outputs // groups, *(kernel,) * dims)
+        bias = torch.linspace(-1, 1, outputs)
+        numbers: Any = [(n,) * dims for n in (stride, padding, extra, dilation)]
+        layer = QuantizedConvTranspose(codes, torch.tensor(0.005), bias, *numbers, groups, engine)
+        for batch in (0, 1, 3):
+            x = input_of(batch, inputs, *(5, 4, 3)[:dims])
+            floats = TRANSPOSED[dims](x.dequantize(), codes * 0.005, bias, *numbers[:3], groups, numbers[3])
+            assert furthest(layer(x, 0.3, 128), floats) <= 1, (kernel, stride, padding, dilation, extra, batch)

@@ -34,6 +34,11 @@ def patterns(qmodel: nn.Module) -> dict[str, str]:
     return {row.node: row.pattern for row in fxq.report(qmodel).rows if row.quantized}
 
 
+def int8(qmodel: nn.Module) -> list[str]:
+    """The patterns in use, sorted, in all parts of a model."""
+    return sorted(row.pattern for row in fxq.report(qmodel).rows if row.quantized)
+
+
 def run(model: nn.Module, *args: Any, **kwargs: Any) -> Any:
     args, kwargs = cloned((args, kwargs))
     with torch.no_grad(), torch.random.fork_rng(devices=[]):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from torch import fx
 
 from fxq_core import Engine, Lowering, LoweringContext, Match, hookimpl
 from fxq_core.native import emitters, native_engine, native_lowerings
 from fxq_core.spellings import arguments
+from fxq_core.types import Emit
 
 ENGINE = "qnnpack"
+# QNNPACK's 3d transposed convolution gives wrong numbers (torch 2.13)
+WRONG = ("conv_transpose3d", "conv_transpose3d_clamp")
 
 
 @hookimpl
@@ -20,7 +24,7 @@ def fxq_engines() -> Iterator[Engine]:
 
 @hookimpl
 def fxq_lowerings() -> Iterator[Lowering]:
-    yield from native_lowerings(ENGINE, instead={"avg_pool2d": avg_pool, "max_pool3d": emitters.in_float})
+    yield from native_lowerings(ENGINE, instead=INSTEAD, without=WRONG)
 
 
 def avg_pool(match: Match, ctx: LoweringContext) -> fx.Node:
@@ -28,3 +32,6 @@ def avg_pool(match: Match, ctx: LoweringContext) -> fx.Node:
     found = arguments(match.output, match.modules[0])
     padded = any(found["padding"]) if isinstance(found["padding"], tuple) else found["padding"] != 0
     return ctx.copy() if found["count_include_pad"] or not padded else emitters.in_float(match, ctx)
+
+
+INSTEAD: Mapping[str, Emit] = MappingProxyType({"avg_pool2d": avg_pool, "max_pool3d": emitters.in_float})

@@ -1,0 +1,61 @@
+"""Transposed convolutions with int8 weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from fxq_core.errors import InputError
+from fxq_core.native.layers import PackedLayer
+from fxq_core.native.saturation import safe_kernel, transposed_kernel
+
+OPS = torch.ops.quantized
+PREPACK = {1: OPS.conv_transpose1d_prepack, 2: OPS.conv_transpose2d_prepack, 3: OPS.conv_transpose3d_prepack}
+RUN = {1: OPS.conv_transpose1d, 2: OPS.conv_transpose2d, 3: OPS.conv_transpose3d}
+
+
+class QuantizedConvTranspose(PackedLayer):
+    """A 1d, 2d or 3d transposed convolution; ``forward(x, scale, zero_point)`` takes and gives quantized tensors.
+
+    ``weight`` has shape ``(in, out / groups, *kernel)`` and one scale in all.
+    """
+
+    def __init__(
+        self,
+        weight: torch.Tensor,
+        scale: torch.Tensor,
+        bias: torch.Tensor | None,
+        stride: tuple[int, ...],
+        padding: tuple[int, ...],
+        output_padding: tuple[int, ...],
+        dilation: tuple[int, ...],
+        groups: int,
+        engine: str,
+    ) -> None:
+        super().__init__(weight, scale, bias, engine)
+        self.geometry = stride, padding, output_padding, dilation, groups
+        self._rank = weight.dim()
+        self.pack()
+
+    def _rows(self) -> torch.Tensor:
+        return self.weight.reshape(1, -1)
+
+    def _kernel(self) -> tuple[str, bool]:
+        return safe_kernel(transposed_kernel(self.engine), self._rows())
+
+    def _pack(self, weight: torch.Tensor) -> Any:
+        return PREPACK[self._rank - 2](weight, self.bias, *self.geometry)
+
+    def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
+        if x.dim() != self._rank or x.shape[1] != self.weight.shape[0]:
+            raise InputError(
+                f"this transposed convolution takes {self.weight.shape[0]} channels in {self._rank} dimensions, but "
+                f"was given a tensor of shape {tuple(x.shape)}; give it the inputs that the float model takes"
+            )
+        result: torch.Tensor = RUN[self._rank - 2](x, self._packed, scale, zero_point)
+        return result
+
+    def extra_repr(self) -> str:
+        names = ("stride", "padding", "output_padding", "dilation", "groups")
+        return ", ".join((str(tuple(self.weight.shape)), *map("{}={}".format, names, self.geometry)))
