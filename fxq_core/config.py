@@ -42,8 +42,13 @@ class Config:
         for name, entry in (("skip", self.skip), ("rules", self.rules)):
             if not isinstance(entry, (tuple, list)):
                 raise ConfigError(f"Config({name}=...) takes a tuple, not {entry!r}; write ({entry!r},)")
+        for rule in self.rules:
+            if not isinstance(rule, Rule):
+                raise ConfigError(
+                    f"Config(rules=...) holds {rule!r}, which is no Rule; write Rule({rule!r}, observer=...)"
+                )
         for selector in (*self.skip, *(rule.where for rule in self.rules)):
-            if not isinstance(selector, str) and not callable(selector):
+            if not isinstance(selector, str) and (not callable(selector) or isinstance(selector, nn.Module)):
                 raise ConfigError(
                     f"{selector!r} selects nothing: use a path, a glob, a module type, a pattern name or a callable"
                 )
@@ -60,10 +65,11 @@ class ConfigUse:
 
     def skips(self, part: str, match: Match) -> str | None:
         """Why the user wants this match in float, or None."""
-        for selector in self.config.skip:
-            if self._selects(selector, part, match):
-                return f"the config skips {_text(selector)}"
-        return None
+        # every selector is asked, so that each that selects something is known to
+        hits = [selector for selector in self.config.skip if self._selects(selector, part, match)]
+        for rule in self.config.rules:
+            self._selects(rule.where, part, match)
+        return f"the config skips {_text(hits[0])}" if hits else None
 
     def observer(self, part: str, match: Match) -> str | None:
         """The observer that the last rule for this match names, or None."""
@@ -104,7 +110,13 @@ class ConfigUse:
         elif isinstance(selector, type):
             hit = any(type(module) is selector for module in match.modules)
         else:
-            hit = bool(selector(match))
+            try:
+                hit = bool(selector(match))
+            except Exception as error:
+                raise ConfigError(
+                    f"the config's {_text(selector)} failed at node {match.output.name!r} with "
+                    f"{type(error).__name__}: {error}"
+                ) from error
         if hit:
             self.used.add(id(selector))
         return hit

@@ -43,6 +43,7 @@ class LoweringContext:
         input_qparams: their qparams.
         output: the qparams that the result must have; unpacks to ``scale, zero_point``.
         bounds: limits that every value with the output's qparams is clamped to.
+        weight_input_scale: the smallest scale of an input that the match's first module takes, in any of its calls.
         engine: the engine that will run the result.
     """
 
@@ -51,6 +52,7 @@ class LoweringContext:
     input_qparams: tuple[QParams, ...]
     output: QParams
     bounds: tuple[float, float]
+    weight_input_scale: float
     engine: Engine
     observers: Mapping[str, ObserverSpec]
     builder: Builder
@@ -116,7 +118,7 @@ class LoweringContext:
         observer.observe(weight)
         scale = torch.as_tensor(observer.qparams().scale, dtype=torch.float32)
         if bias is not None:
-            floor = bias_floor(bias.detach(), self.input_qparams[0].scale)
+            floor = bias_floor(bias.detach(), self.weight_input_scale)
             scale = torch.maximum(scale.double(), floor if spec.axis is not None else floor.max()).float()
         codes = torch.round(weight.detach() / _along(scale, spec.axis, weight.dim()))
         return QWeight(codes.clamp(spec.qmin, spec.qmax).to(spec.dtype), scale, spec.axis)

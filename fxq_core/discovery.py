@@ -8,6 +8,8 @@ manager of its own here: nothing that one of them does can reach another.
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import inspect
 import traceback
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
@@ -17,7 +19,7 @@ import pluggy
 from packaging.utils import canonicalize_name
 
 from fxq_core import hookspecs
-from fxq_core.errors import PluginError
+from fxq_core.errors import PluginError, one_line
 from fxq_core.types import Engine, Lowering, ObserverSpec, Pattern, Provider
 
 CORE = "fxq-core"
@@ -53,16 +55,25 @@ class Failure(NamedTuple):
 
 def find(block: Iterable[str] = ()) -> list[Found]:
     """Every entry point of group ``fxq``, sorted, except those whose distribution or name is blocked."""
+    if isinstance(block, str):
+        raise TypeError(f"block takes a tuple of names, not {block!r}; write block=({block!r},)")
     blocked = {canonicalize_name(name) for name in block}
-    found: dict[Provider, Found] = {}
+    found: list[Found] = []
+    seen: set[str] = set()
     for distribution in importlib_metadata.distributions():
-        for entry_point in distribution.entry_points.select(group=hookspecs.PROJECT):
-            provider = Provider(distribution.name, distribution.version, entry_point.name)
-            names = {canonicalize_name(provider.dist), canonicalize_name(provider.entry_point)}
-            # the first on sys.path is the one that an import would get
-            if not names & blocked and provider not in found:
-                found[provider] = Found(provider, entry_point.load)
-    return [found[provider] for provider in sorted(found, key=dataclasses.astuple)]
+        try:
+            entry_points = list(distribution.entry_points.select(group=hookspecs.PROJECT))
+            if not entry_points or (name := canonicalize_name(distribution.name)) in seen:
+                continue
+            version = distribution.version
+        except Exception:  # noqa: S112 (a damaged distribution, fxq's or not, costs only itself)
+            continue
+        # the first on sys.path is the one that an import would get
+        seen.add(name)
+        for entry_point in entry_points:
+            if not {name, canonicalize_name(entry_point.name)} & blocked:
+                found.append(Found(Provider(distribution.name, version, entry_point.name), entry_point.load))
+    return sorted(found, key=lambda f: dataclasses.astuple(f.provider))
 
 
 def core(plugin: Any) -> Found:
@@ -87,15 +98,29 @@ def load(found: Found) -> Plugin | Failure:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a plugin that calls sys.exit() must cost only itself
-        line = f"{type(error).__name__}: {error}".splitlines()[0]
-        return Failure(found.provider, line, traceback.format_exc())
+        return Failure(found.provider, one_line(error), traceback.format_exc())
+
+
+def _check_hooks(manager: pluggy.PluginManager, plugin: Any) -> None:
+    """Say what is wrong with hook functions before pluggy does, which needs several lines for it."""
+    marked = [(name, options) for name in dir(plugin) if (options := manager.parse_hookimpl_opts(plugin, name))]
+    if not marked:
+        raise PluginError("it has no hook functions; mark them with @fxq_core.hookimpl")
+    for name, options in marked:
+        hook = options["specname"] or name
+        if hook not in RECORD_TYPES:
+            near = difflib.get_close_matches(hook, RECORD_TYPES, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the hooks are {', '.join(RECORD_TYPES)}"
+            raise PluginError(f"there is no hook {hook!r}; {hint}")
+        if arguments := ", ".join(map(repr, inspect.signature(getattr(plugin, name)).parameters)):
+            raise PluginError(f"hook {hook!r} takes no arguments, but is defined with {arguments}")
 
 
 def _collect(plugin: Any, provider: Provider) -> dict[str, tuple[Any, ...]]:
     manager = pluggy.PluginManager(hookspecs.PROJECT)
     manager.add_hookspecs(hookspecs)
+    _check_hooks(manager, plugin)
     manager.register(plugin, name=provider.entry_point)
-    manager.check_pending()
     records = {}
     for hook, expected in RECORD_TYPES.items():
         results = getattr(manager.hook, hook)()
@@ -106,5 +131,8 @@ def _collect(plugin: Any, provider: Provider) -> dict[str, tuple[Any, ...]]:
                     f"{provider}: {hook} yielded {record!r}, which is no {expected.__name__}; "
                     f"yield {expected.__name__} records only"
                 )
+        names = [getattr(record, "name", None) for record in yielded]
+        if twice := next((name for name in names if name is not None and names.count(name) > 1), None):
+            raise PluginError(f"it provides {hook[4:-1]} {twice!r} twice")
         records[hook] = tuple(dataclasses.replace(record, provider=provider) for record in yielded)
     return records

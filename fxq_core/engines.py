@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-
 import importlib_metadata
 import torch
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from fxq_core.errors import EngineError, EngineWarning
+from fxq_core.errors import EngineError, EngineWarning, warn
 from fxq_core.reference import REFERENCE
 from fxq_core.registry import Registry
 from fxq_core.types import Engine
@@ -27,14 +26,14 @@ def choose_engine(registry: Registry, name: str | None) -> Engine:
     if name is not None:
         return _named(registry, name)
     current = torch.backends.quantized.engine
-    if current in registry.engines and registry.engines[current].reject() is None:
+    if current in registry.engines and _refusal(registry.engines[current]) is None:
         return registry.engines[current]
     usable = _usable(registry)
     if len(usable) == 1:
         engine = registry.engines[usable[0]]
         text = f"torch's engine is {current!r}, which {_state(registry, current)}; "
         text += f"using {engine.name!r} of {engine.provider}"
-        warnings.warn(EngineWarning(text), stacklevel=4)
+        warn(EngineWarning(text))
         return engine
     if usable:
         raise EngineError(
@@ -48,7 +47,7 @@ def _named(registry: Registry, name: str) -> Engine:
     engine = registry.engines.get(name)
     if engine is None:
         raise EngineError(f"engine {name!r} {_state(registry, name)}; {_remedy(registry, name)}")
-    if reason := engine.reject():
+    if reason := _refusal(engine):
         others = ", ".join(map(repr, _usable(registry))) or "none"
         raise EngineError(f"engine {name!r} of {engine.provider} can't run here: {reason}; usable engines: {others}")
     return engine
@@ -56,25 +55,36 @@ def _named(registry: Registry, name: str) -> Engine:
 
 def _usable(registry: Registry) -> list[str]:
     """The engines that plugins bring and that can run here; the reference engine is never chosen by itself."""
-    return sorted(n for n, e in registry.engines.items() if n != REFERENCE.name and e.reject() is None)
+    return sorted(n for n, e in registry.engines.items() if n != REFERENCE.name and _refusal(e) is None)
+
+
+def _refusal(engine: Engine) -> str | None:
+    """Why an engine can't run here; a check that fails is a reason too, and costs only its own engine."""
+    try:
+        return engine.reject()
+    except Exception as error:
+        return f"its check failed with {type(error).__name__}: {error}"
 
 
 def _state(registry: Registry, name: str) -> str:
     if name in registry.engines:
-        return f"can't run here: {registry.engines[name].reject()}"
+        return f"can't run here: {_refusal(registry.engines[name])}"
     dist = distribution_for(name)
     for failure in registry.failures:
-        if failure.provider.dist == dist:
+        if canonicalize_name(failure.provider.dist) == dist:
             return f"comes from {failure.provider}, which failed to load: {failure.error}"
     return "is claimed by no installed plugin"
 
 
 def _remedy(registry: Registry, name: str) -> str:
     dist = distribution_for(name)
-    if any(failure.provider.dist == dist for failure in registry.failures):
+    if any(canonicalize_name(failure.provider.dist) == dist for failure in registry.failures):
         return f"mend or reinstall {dist}"
     known = ", ".join(map(repr, sorted(registry.engines)))
-    return f"pip install {dist}" if dist else f"known engines: {known}; others come with the plugin that brings them"
+    if dist:
+        return f"pip install {dist}"
+    failed = "".join(f", and {f.provider} failed to load: {f.error}" for f in registry.failures)
+    return f"known engines: {known}; others come with the plugin that brings them{failed}"
 
 
 def distribution_for(engine: str) -> str | None:
@@ -84,7 +94,7 @@ def distribution_for(engine: str) -> str | None:
     except importlib_metadata.PackageNotFoundError:
         return None
     for requirement in map(Requirement, requirements):
-        wanted = requirement.marker is not None and requirement.marker.evaluate({"extra": engine})
+        wanted = requirement.marker is not None and requirement.marker.evaluate({"extra": str(engine)})
         if wanted and not requirement.marker.evaluate({"extra": ""}):  # type: ignore[union-attr]
             return requirement.name
     return None

@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
+
+
+def one_line(error: BaseException) -> str:
+    """An error's type and the first line of what it says, however little or much that is."""
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:
+        lines = []
+    return ": ".join((type(error).__name__, *lines[:1]))
+
+
+def warn(warning: Warning) -> None:
+    """Warn, pointing at the line that called into fxq."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals["__name__"].partition(".")[0] == "fxq_core":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(warning, stacklevel=level)
+
 
 class FxqError(Exception):
     """The base of everything that fxq raises on purpose."""

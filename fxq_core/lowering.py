@@ -12,7 +12,7 @@ from torch import fx, nn
 
 from fxq_core.builder import Builder
 from fxq_core.builtin import CONSTANT, DEQUANTIZE, QUANTIZE
-from fxq_core.capture import ATTRIBUTES, HOOKS
+from fxq_core.capture import ATTRIBUTES, HOOKS, SIGNATURE
 from fxq_core.capture.tracer import is_layer
 from fxq_core.capture.values import value_of
 from fxq_core.context import LoweringContext
@@ -61,13 +61,20 @@ class _Sweep:
     def __init__(self, plan: Plan, part: PartPlan, qparams: Mapping[int, QParams], replaced: dict[int, Any]) -> None:
         self.plan, self.part = plan, part
         self.engine: Engine = plan.engine
-        self.root = QuantizedModule(self.engine.name, self.engine.active, qparams)
+        self.root = QuantizedModule(
+            part.path, part.graph_module.meta[SIGNATURE], self.engine.name, self.engine.active, qparams
+        )
         self.builder = Builder(part.graph_module, self.root, replaced, self.as_float)
         self.qparams = {
             group: QParams(Scale(found.scale, group), ZeroPoint(found.zero_point, group), found.qmin, found.qmax)
             for group, found in qparams.items()
         }
         self.layout_matters = any(map(self._sees_layout, part.graph_module.graph.nodes))
+        # a layer that is called several times has one weight, whatever the calls take
+        self.input_scales: dict[Any, float] = {}
+        for match in (candidate.match for candidate in part.chosen.values()):
+            target, scale = match.nodes[0].target, self.qparams[part.groups.of[match.inputs[0]]].scale
+            self.input_scales[target] = min(scale, self.input_scales.get(target, scale))
         self.floats: dict[fx.Node, fx.Node] = {}
         self.quantized: dict[fx.Node, fx.Node] = {}
 
@@ -142,6 +149,7 @@ class _Sweep:
             inputs=inputs,
             input_qparams=tuple(self.qparams[groups.of[value]] for value in match.inputs),
             output=self.qparams[group],
+            weight_input_scale=self.input_scales.get(match.nodes[0].target, 1.0),
             bounds=groups.bounds.get(group, (-math.inf, math.inf)),
             engine=self.engine,
             observers=self.plan.registry.observers,

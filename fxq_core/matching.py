@@ -16,7 +16,7 @@ from torch import fx, nn
 from fxq_core.capture.graphs import arguments_of
 from fxq_core.capture.tracer import own_behaviour
 from fxq_core.capture.values import REASON, WRITTEN, value_of
-from fxq_core.errors import PluginConflictError
+from fxq_core.errors import PluginConflictError, PluginError
 from fxq_core.registry import Registry
 from fxq_core.types import Engine, Lowering, Match, Pattern
 
@@ -119,13 +119,24 @@ def _refusal(
     pattern = match.pattern
     if reason := skips(match):
         return Refusal(reason, "the config")
-    if reason := _unfit(match) or (pattern.reject(match) if pattern.reject else None):
+    if reason := _unfit(match) or _ask(pattern, f"{pattern.provider}: the pattern", match):
         return Refusal(reason, str(pattern.provider))
     if lowering is None:
         return Refusal(f"engine {engine.name!r} has no lowering for pattern {pattern.name!r}", str(engine.provider))
-    if lowering.reject is not None and (reason := lowering.reject(match)):
+    if reason := _ask(lowering, f"{lowering.provider}: the lowering of pattern", match):
         return Refusal(reason, str(lowering.provider))
     return None
+
+
+def _ask(record: Pattern | Lowering, who: str, match: Match) -> str | None:
+    try:
+        return None if record.reject is None else record.reject(match)
+    except Exception as error:
+        name = match.pattern.name
+        raise PluginError(
+            f"{who} {name!r} failed to accept or reject node {match.output.name!r} with {type(error).__name__}: "
+            f"{error}; skip the node with Config(skip=({name!r},)) until the plugin is mended"
+        ) from error
 
 
 def _unfit(match: Match) -> str | None:

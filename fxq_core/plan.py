@@ -104,6 +104,14 @@ def make_plan(captured: Captured, registry: Registry, engine: Engine, config: Co
                 f"engine {engine.name!r} of {engine.provider} has no lowering for {border!r}; "
                 "its plugin must yield one to convert between float and int8"
             )
+    for spec in (engine.activation, engine.weight):
+        if spec.observer not in registry.observers:
+            raise EngineError(
+                f"engine {engine.name!r} of {engine.provider} wants observer {spec.observer!r}, which no plugin "
+                f"provides; installed: {', '.join(sorted(registry.observers))}"
+            )
+    if not isinstance(config, Config):
+        raise ConfigError(f"config is a {type(config).__name__}; pass fxq_core.Config(skip=..., rules=...)")
     use = ConfigUse(config)
     parts = tuple(_plan_part(path, part, registry, engine, use) for path, part in captured.parts.items())
     use.check()
@@ -142,7 +150,7 @@ def _worthwhile(part: fx.GraphModule, matches: Matches) -> dict[fx.Node, Candida
         if _has_weights(match) or any(value in kept for value in match.inputs):
             kept[node] = matches.chosen[node]
         else:
-            matches.refused[node] = Refusal(ALL_FLOAT, CORE)
+            matches.refused.update(dict.fromkeys(match.nodes, Refusal(ALL_FLOAT, CORE)))
     return kept
 
 

@@ -42,7 +42,7 @@ class Prepared(nn.Module):
             self.set_extra_state(snapshot)
             raise
         self.batches += 1
-        return result
+        return _plain(result)
 
     def qparams(self) -> Mapping[int, QParams] | None:
         """The qparams of every group, or None if no batch ever reached this part.
@@ -99,6 +99,17 @@ class _Watching(fx.Interpreter):
 def _place(part: PartPlan, node: fx.Node) -> str:
     path = module_path(part.path, node)
     return f"node {node.name!r}" + (f" of module {path!r}" if path else "")
+
+
+def _plain(value: Any) -> Any:
+    """An output as the model gives it: graphs hold their lists and dicts immutable."""
+    if isinstance(value, tuple) and type(value) is tuple:
+        return tuple(map(_plain, value))
+    if isinstance(value, fx.immutable_collections.immutable_list):
+        return [_plain(item) for item in value]
+    if isinstance(value, fx.immutable_collections.immutable_dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
 
 
 class PreparedModel(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Mapping, Sized
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from fxq_core.capture import capture
 from fxq_core.capture.calls import as_arguments, cloned, kept_buffers
 from fxq_core.config import Config
 from fxq_core.engines import choose_engine
-from fxq_core.errors import CalibrationError
+from fxq_core.errors import CalibrationError, one_line
 from fxq_core.lowering import lower
 from fxq_core.plan import Plan, make_plan
 from fxq_core.prepare import prepare
@@ -54,7 +54,7 @@ class Quantizer:
         registry = load_plugins() if registry is None else registry
         chosen = choose_engine(registry, engine)
         captured = capture(model, as_arguments(example_inputs))
-        self.plan: Plan = make_plan(captured, registry, chosen, config or Config())
+        self.plan: Plan = make_plan(captured, registry, chosen, Config() if config is None else config)
         self._prepared = prepare(self.plan)
         self.batches = 0
 
@@ -82,7 +82,7 @@ class Quantizer:
                     raise
                 if not isinstance(error, CalibrationError):
                     raise CalibrationError(
-                        f"batch {self.batches}: the model refused it ({type(error).__name__}: {error}); "
+                        f"batch {self.batches}: the model refused it ({one_line(error)}); "
                         "give batches like the example inputs"
                     ) from error
                 raise type(error)(f"batch {self.batches}: {error}") from error
@@ -154,7 +154,7 @@ def check_batches(batches: Any) -> None:
     Raises:
         CalibrationError: a lone tensor, whose rows are no batches, or something that can't be iterated.
     """
-    if isinstance(batches, torch.Tensor) or not isinstance(batches, Iterable):
+    if isinstance(batches, (torch.Tensor, Mapping, str)) or not isinstance(batches, Iterable):
         raise CalibrationError(
             f"batches is a {type(batches).__name__}, not an iterable of batches; for one batch pass [batch]"
         )

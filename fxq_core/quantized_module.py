@@ -61,6 +61,7 @@ class QuantizedModule(nn.Module):
     Attributes:
         fxq_graph: the lowered ``fx.Graph``; ``fxq_code`` is its Python.
         fxq_engine: the engine's name.
+        fxq_part: the path of the module it stands for.
 
     All names of its own start with ``fxq``: the others belong to the model.
     """
@@ -69,10 +70,16 @@ class QuantizedModule(nn.Module):
     fxq_zero_point: torch.Tensor
 
     def __init__(
-        self, engine: str, active: Callable[[], AbstractContextManager[Any]], qparams: Mapping[int, QParams]
+        self,
+        part: str,
+        signature: inspect.Signature,
+        engine: str,
+        active: Callable[[], AbstractContextManager[Any]],
+        qparams: Mapping[int, QParams],
     ) -> None:
         super().__init__()
         self.eval()
+        self.fxq_part, self._fxq_signature = part, signature
         self.fxq_engine, self._fxq_active = engine, active
         rows = range(max(qparams, default=-1) + 1)
         scales = [float(qparams[row].scale) if row in qparams else 1.0 for row in rows]
@@ -100,7 +107,9 @@ class QuantizedModule(nn.Module):
             with active():
                 return run(self, *args, **kwargs)
 
-        forward.__signature__ = inspect.signature(run)  # type: ignore[attr-defined]
+        self_ = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+        parameters = (self_, *self._fxq_signature.parameters.values())
+        forward.__signature__ = self._fxq_signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         self.forward = types.MethodType(forward, self)
 
     def __getstate__(self) -> dict[str, Any]:

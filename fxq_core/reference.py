@@ -34,7 +34,7 @@ def nothing_to_reject() -> None:
 REFERENCE = Engine(
     name="reference",
     family=FAMILY,
-    activation=QSpec(torch.uint8, 0, 255, symmetric=False, axis=None, observer="histogram"),
+    activation=QSpec(torch.uint8, 0, 255, symmetric=False, axis=None, observer="percentile"),
     weight=QSpec(torch.int8, -127, 127, symmetric=True, axis=0, observer="minmax"),
     active=contextlib.nullcontext,
     reject=nothing_to_reject,

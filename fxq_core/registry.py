@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -11,7 +10,7 @@ from typing import Any, TypeVar
 
 from fxq_core import builtin, discovery
 from fxq_core.discovery import Failure, Plugin
-from fxq_core.errors import PluginConflictError, PluginError, PluginWarning
+from fxq_core.errors import PluginConflictError, PluginError, PluginWarning, warn
 from fxq_core.types import Engine, Lowering, ObserverSpec, Pattern
 
 EVERY_PATTERN = "*"
@@ -77,7 +76,7 @@ def load_plugins(plugins: Iterable[Any] = (), block: Iterable[str] = (), strict:
         message = f"{who} failed to load: {failure.error}"
         if strict:
             raise PluginError(f"{message}; mend it, uninstall it, or block it")
-        warnings.warn(PluginWarning(f"{message}; everything else works without it"), stacklevel=2)
+        warn(PluginWarning(f"{message}; everything else works without it"))
     return merge(loaded, failures)
 
 
@@ -109,7 +108,9 @@ def _table(records: list[R], key: Any, title: str) -> Mapping[Any, R]:
         outranked = isinstance(record, Lowering) and isinstance(first, Lowering) and first.priority > record.priority
         if first is not record and not outranked:
             what = title.format(key(record))
-            block = f"block it with load_plugins(block=({record.provider.dist!r},))"
+            # the core can't be left out, so it is always the other one that can
+            other = first if record.provider.dist == discovery.CORE else record
+            block = f"block it with load_plugins(block=({other.provider.dist!r},))"
             ways = f"{block}, or give one a higher priority" if isinstance(record, Lowering) else f"or {block}"
             raise PluginConflictError(
                 f"{first.provider} and {record.provider} both provide {what}: uninstall one of them, {ways}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
@@ -11,6 +11,7 @@ from fxq_core import tables
 from fxq_core.discovery import CORE
 from fxq_core.errors import FxqError
 from fxq_core.plan import Plan
+from fxq_core.quantized_module import QuantizedModule
 from fxq_core.types import QParams
 
 REPORT = "fxq_report"
@@ -19,8 +20,12 @@ UNREACHED = "no calibration batch reached it"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One node: a verdict of the plan, and the qparams that calibration found for its result (None without)."""
+    """One node: a verdict of the plan, and the qparams of its result (None without).
 
+    ``part`` and ``group`` say where the module keeps these qparams.
+    """
+
+    part: str
     node: str
     module: str
     op: str
@@ -30,6 +35,7 @@ class Row:
     scale: float | None
     zero_point: int | None
     reason: str
+    group: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +69,19 @@ def make_report(plan: Plan, qparams: Mapping[str, Mapping[int, QParams] | None])
         found = qparams[part.path]
         groups = {node.name: group for node, group in part.groups.of.items()}
         for v in part.verdicts:
-            about = (v.node, v.module, v.op)
+            about = (part.path, v.node, v.module, v.op)
             if v.quantized and not found:
                 rows.append(Row(*about, False, "", CORE, None, None, UNREACHED))
                 continue
-            result = found[groups[v.node]] if found and v.node in groups else None
-            scale, zero_point = (float(result.scale), int(result.zero_point)) if result else (None, None)
-            rows.append(Row(*about, v.quantized, v.pattern, v.provider, scale, zero_point, v.reason))
+            group = groups.get(v.node) if found else None
+            scale, zero_point = (None, None) if group is None or not found else found[group]
+            rows.append(Row(*about, v.quantized, v.pattern, v.provider, scale, zero_point, v.reason, group))
     engine = plan.engine
     return Report(engine.name, str(engine.provider), tuple(rows), tuple(plan.notes.items()))
 
 
 def report(qmodel: nn.Module) -> Report:
-    """What ``quantize()`` did with each node of the model.
+    """What ``quantize()`` did with each node of the model, with the qparams that the model has now.
 
     Raises:
         FxqError: the module was not made by ``quantize()``.
@@ -83,4 +89,11 @@ def report(qmodel: nn.Module) -> Report:
     found = getattr(qmodel, REPORT, None)
     if not isinstance(found, Report):
         raise FxqError(f"{type(qmodel).__name__} holds no report; pass what quantize() returned")
-    return found
+    parts = {part.fxq_part: part for part in qmodel.modules() if isinstance(part, QuantizedModule)}
+    return replace(found, rows=tuple(_now(row, parts.get(row.part)) for row in found.rows))
+
+
+def _now(row: Row, part: QuantizedModule | None) -> Row:
+    if row.group is None or part is None:
+        return row
+    return replace(row, scale=part.fxq_scale[row.group].item(), zero_point=int(part.fxq_zero_point[row.group]))

@@ -103,7 +103,7 @@ class Pattern:
     def __post_init__(self) -> None:
         chain = self.ops if isinstance(self.ops, tuple) else (self.ops,)
         steps = tuple(frozenset(step) if _is_set(step) else frozenset({step}) for step in chain)
-        if not isinstance(self.name, str) or not all(steps):
+        if not isinstance(self.name, str) or not self.name or not all(steps):
             raise ValueError("a pattern needs a name and at least one spelling for each of its ops")
         for spelling in frozenset[Any]().union(*steps):
             if not isinstance(spelling, str) and not callable(spelling):

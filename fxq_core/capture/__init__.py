@@ -21,12 +21,12 @@ from fxq_core.capture.canonical import bake, canonicalize, views_to_reshapes
 from fxq_core.capture.checks import check_arguments, check_model
 from fxq_core.capture.folding import fold_batch_norms
 from fxq_core.capture.inplace import drop_unused, functionalize
-from fxq_core.capture.parts import ATTRIBUTES, HOOKS, Captured, PartCapturer
+from fxq_core.capture.parts import ATTRIBUTES, HOOKS, SIGNATURE, Captured, PartCapturer
 from fxq_core.capture.values import ValueRecorder
 from fxq_core.capture.verify import run, same
 from fxq_core.errors import CaptureError
 
-__all__ = ["ATTRIBUTES", "HOOKS", "Captured", "capture"]
+__all__ = ["ATTRIBUTES", "HOOKS", "SIGNATURE", "Captured", "capture"]
 
 OTHER_NUMBERS = "its trace computes other numbers than the module itself, so it depends on more than its inputs"
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from dataclasses import dataclass
+from typing import Any
 
 from torch import fx, nn
 
@@ -12,6 +14,7 @@ from fxq_core.capture.graphs import put
 from fxq_core.capture.tracer import is_layer, layer_graph, own_behaviour, trace, why
 
 ATTRIBUTES = "fxq_attributes"
+SIGNATURE = "fxq_signature"
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs")
 
 
@@ -76,16 +79,12 @@ class PartCapturer:
         else:
             fixed = self.log.fixed[path] if path else fixed_arguments(module, *self.example)
             flags = {name: value for name, value in fixed.items() if isinstance(value, FLAGS)}
-            try:
-                part, leaves = trace(module, flags)
-            except Exception as error:
-                if path or flags == fixed:
-                    return why(error)
-                # a number that decides the way; the module below an untraceable one may be called with others
-                try:
-                    part, leaves = trace(module, fixed)
-                except Exception:
-                    return why(error)
+            # a number or a buffer may decide the way; but a module below an untraceable one is called with any number
+            attempts = [(flags, True), (flags, False), *([] if path else [(fixed, False)])]
+            outcome = _first_that_works(module, attempts)
+            if isinstance(outcome, str):
+                return outcome
+            part, leaves = outcome
         self.parts[path] = part
         _keep_attributes(module, part)
         if path:
@@ -100,8 +99,27 @@ class PartCapturer:
         return None
 
 
+def _first_that_works(
+    module: nn.Module, attempts: list[tuple[dict[str, Any], bool]]
+) -> tuple[fx.GraphModule, dict[str, str]] | str:
+    """What the first trace gives that does not fail, or why the first one failed."""
+    reasons = []
+    for fixed, follow_buffers in attempts:
+        versions = [buffer._version for buffer in module.buffers()]
+        try:
+            traced = trace(module, fixed, follow_buffers)
+        except Exception as error:
+            reasons.append(why(error))
+            continue
+        if versions == [buffer._version for buffer in module.buffers()]:
+            return traced
+        reasons.append("it writes into a buffer in a way that no trace records")
+    return reasons[0]
+
+
 def _keep_attributes(module: nn.Module, part: fx.GraphModule) -> None:
     """What users can reach on a module, its own attributes and a root's hooks, stays reachable."""
+    part.meta[SIGNATURE] = inspect.signature(module.forward)
     machinery = vars(nn.Module())
     part.meta[ATTRIBUTES] = {name: value for name, value in vars(module).items() if name not in machinery}
     for name, value in part.meta[ATTRIBUTES].items():

@@ -117,14 +117,22 @@ def why(error: Exception) -> str:
     return f"it can't be traced: {where}{type(error).__name__}: {text}"
 
 
-def trace(module: nn.Module, fixed: dict[str, Any]) -> tuple[fx.GraphModule, dict[str, str]]:
+def trace(
+    module: nn.Module, fixed: dict[str, Any], follow_buffers: bool = True
+) -> tuple[fx.GraphModule, dict[str, str]]:
     """Trace a module whose arguments ``fixed`` keep the values they have in the example.
+
+    With ``follow_buffers``, what is done with buffers is part of the graph; without, it is done once, here.
 
     Returns:
         The graph module, and why each leaf that is no layer was left, by its path below ``module``.
     """
     tracer = Tracer(fixed)
+    tracer.proxy_buffer_attributes = follow_buffers
     graph = tracer.trace(module)
+    for node in graph.nodes:
+        if node.op == "call_module" and str(node.target) in tracer.left:
+            node.meta[REASON] = tracer.left[str(node.target)]
     graph_module = fx.GraphModule(module, graph, type(module).__name__)
     return graph_module, {path: reason for path, reason in tracer.left.items() if _called(graph, path)}
 

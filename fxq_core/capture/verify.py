@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 from fxq_core.capture.calls import Arguments, cloned, kept_buffers
-from fxq_core.errors import CaptureError
+from fxq_core.errors import CaptureError, one_line
 
 
 def run(model: nn.Module, example: Arguments) -> Any:
@@ -24,7 +24,7 @@ def run(model: nn.Module, example: Arguments) -> Any:
             return model(*args, **kwargs)
         except Exception as error:
             raise CaptureError(
-                f"{type(model).__name__} refused the example inputs ({type(error).__name__}: {error}); "
+                f"{type(model).__name__} refused the example inputs ({one_line(error)}); "
                 "give one batch: a tensor, a tuple of arguments or a dict of keyword arguments"
             ) from error
 

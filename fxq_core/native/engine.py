@@ -11,7 +11,7 @@ from fxq_core.native.layers import QuantizedConv, QuantizedLinear
 from fxq_core.types import Engine, QSpec
 
 FAMILY = "torch"
-ACTIVATION = QSpec(torch.uint8, 0, 255, symmetric=False, axis=None, observer="histogram")
+ACTIVATION = QSpec(torch.uint8, 0, 255, symmetric=False, axis=None, observer="percentile")
 # a zero point other than 0 would cost the x86 kernels their VNNI path
 WEIGHT = QSpec(torch.int8, -127, 127, symmetric=True, axis=0, observer="minmax")
 

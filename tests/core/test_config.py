@@ -113,12 +113,12 @@ def test_a_rule_may_name_what_is_skipped(net: nn.Module, core: fxq.Registry) -> 
 
 
 def test_a_rule_chooses_the_observer_and_the_last_one_wins(net: nn.Module, core: fxq.Registry) -> None:
-    rules = (fxq.Rule("*", "percentile"), fxq.Rule(nn.Linear, "moving-average"), fxq.Rule("head", "minmax"))
+    rules = (fxq.Rule("*", "histogram"), fxq.Rule(nn.Linear, "moving-average"), fxq.Rule("head", "minmax"))
     part = fxq.Quantizer(net, BATCH, "reference", fxq.Config(rules=rules), core).plan.parts[0]
     names = {node.name: part.observers[group].name for node, group in part.groups.sources.items()}
     assert names["head"] == "minmax"
-    assert names["blocks_0_act"] == names["blocks_1_act"] == "percentile"
-    assert names["x"] == "histogram"  # an input is the output of nothing
+    assert names["blocks_0_act"] == names["blocks_1_act"] == "histogram"
+    assert names["x"] == "percentile"  # an input is the output of nothing
 
 
 def test_an_observer_changes_the_scale(net: nn.Module, core: fxq.Registry) -> None:

@@ -86,7 +86,7 @@ BOUNDS = {
     "relu6": (lambda y: F.relu6(y), (0.0, 6.0)),
     "hardtanh": (lambda y: F.hardtanh(y, -0.5, 0.25), (-0.5, 0.25)),
     "clamp": (lambda y: y.clamp(-1, 2), (-1, 2)),
-    "clamp_min": (lambda y: torch.clamp(y, min=-0.5), (-0.5, BOTH)),
+    "clamp_min": (lambda y: torch.clamp_min(y, -0.5), (-0.5, BOTH)),
     "clamp_max": (lambda y: torch.clamp_max(y, 0.5), (-BOTH, 0.5)),
 }
 
@@ -117,7 +117,7 @@ def test_the_bounds_of_a_group_are_the_widest_of_its_sources() -> None:
         lambda m, x: m.a(x / 10).clamp(2, 5),
         lambda m, x: (m.a(x) + m.b(x)).clamp_min(20.0),
         lambda m, x: F.max_pool2d(m.a(x), 2).clamp(max=-9.0),
-        lambda m, x: 1 / F.avg_pool2d(F.relu(m.a(x)), 1).clamp(min=0.01),
+        lambda m, x: 1 / F.avg_pool2d(F.relu(m.a(x)), 1).clamp(min=1.1),
         lambda m, x: torch.cat([m.a(x), torch.full((2, 1, 4, 4), 100, dtype=torch.int64)], 1),
         lambda m, x: torch.cat([m.a(x), (100 * x).long()], 1),
         lambda m, x: torch.cat([m.a(x), (100 * x).half()], 1),

@@ -81,7 +81,7 @@ def test_the_state_of_another_model_is_refused() -> None:
     state = quantizer(positive(), X).prepared.state_dict()
     extra = next(name for name in state if "extra_state" in name)
     state[extra] = {"batches": 1, "observers": {}}
-    with pytest.raises(ValueError, match="^the calibration state belongs to another model or plan$"):
+    with pytest.raises(ValueError, match=r"^the calibration state belongs to another model or plan$"):
         quantizer(positive(), X).prepared.load_state_dict(state)
 
 

@@ -16,7 +16,8 @@ from fxq_core.capture import Captured, capture
 from fxq_core.capture.calls import cloned, positional
 from fxq_core.capture.values import REASON
 
-CORE = fxq.load_plugins(block=("fxq-fbgemm", "fxq-qnnpack", "fxq-celu"))
+INSTALLED = ("fxq-fbgemm", "fxq-qnnpack", "fxq-celu")
+CORE = fxq.load_plugins(block=INSTALLED)
 
 
 def quantizer(model: nn.Module, example: Any, **settings: Any) -> fxq.Quantizer:

@@ -72,7 +72,8 @@ def test_an_example_that_does_not_fit() -> None:
     with pytest.raises(fxq.CaptureError) as raised:
         quantizer(nn.Sequential(nn.Linear(3, 3)), torch.randn(2, 4))
     assert str(raised.value) == (
-        "Sequential refused the example inputs (RuntimeError: mat1 and mat2 shapes cannot be multiplied (2x4 and 3x3)); "
+        "Sequential refused the example inputs "
+        "(RuntimeError: mat1 and mat2 shapes cannot be multiplied (2x4 and 3x3)); "
         "give one batch: a tensor, a tuple of arguments or a dict of keyword arguments"
     )
 

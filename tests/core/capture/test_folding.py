@@ -131,7 +131,7 @@ def test_a_functional_norm_after_a_functional_convolution_folds() -> None:
     class Functional(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.weight = nn.Parameter(torch.randn(4, 3, 2, 2))
+            self.weight = nn.Parameter(torch.randn(4, 3, 3, 3))
             self.register_buffer("mean", torch.randn(4))
             self.register_buffer("var", torch.rand(4) + 0.1)
 

@@ -201,19 +201,26 @@ def test_an_argument_that_the_example_fixes_is_guarded() -> None:
             return 2 * y if twice else y
 
     torch.manual_seed(0)
-    lowered = quantized(Flagged(), X)
-    assert torch.equal(run(lowered, X, 1.0, twice=False), run(lowered, X))
-    for name, value, was in (
-        ("gain", 2.0, "1.0"),
-        ("twice", True, "False"),
-        ("mask", X, "None"),
-        ("gain", X[0], "1.0"),
-    ):
+    model = Flagged().eval()
+    lowered = quantized(model, X)
+    for more in ({"gain": 1.0}, {"gain": 2.0}, {"gain": X[0]}, {"twice": False, "mask": None}):
+        assert error(model, lowered, X, **more) < 0.05  # a number is an input like any other
+    for name, value, was in (("twice", True, "False"), ("mask", X, "None"), ("mask", X[0, 0], "None")):
         with pytest.raises(CaptureError) as raised:
             run(lowered, X, **{name: value})
         assert str(raised.value) == (
             f"argument {name!r} was {was} in the example that this model was quantized with and can't become a "
             f"{type(value).__name__} now; quantize again with an example that gives it"
+        )
+
+
+def test_a_tensor_does_not_pass_the_guard_of_a_number() -> None:
+    for value in (torch.ones(3), torch.ones(())):
+        with pytest.raises(CaptureError) as raised:
+            require_fixed(value, True, "x")
+        assert str(raised.value) == (
+            "argument 'x' was True in the example that this model was quantized with and can't become a Tensor now; "
+            "quantize again with an example that gives it"
         )
 
 

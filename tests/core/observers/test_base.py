@@ -185,8 +185,8 @@ def test_any_shape_layout_and_dtype_is_taken(kind: Any) -> None:
 def test_only_like_merges_with_like() -> None:
     other_spec = QSpec(torch.int8, -128, 127, symmetric=False, axis=None, observer="")
     for stranger in (HistogramObserver(SPEC), MinMaxObserver(other_spec)):
-        with pytest.raises(ValueError, match="^MinMaxObserver can't merge a .*Observer or another QSpec$"):
+        with pytest.raises(ValueError, match=r"^MinMaxObserver can't merge a .*Observer or another QSpec$"):
             MinMaxObserver(SPEC).merge(stranger)
-    with pytest.raises(ValueError, match="^the state is not one of a MinMaxObserver$"):
+    with pytest.raises(ValueError, match=r"^the state is not one of a MinMaxObserver$"):
         MinMaxObserver(SPEC).load_state_dict(HistogramObserver(SPEC).state_dict())
     assert MinMaxObserver(SPEC).state_dict()["count"] == 0

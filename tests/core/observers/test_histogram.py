@@ -136,5 +136,7 @@ def test_a_wide_range_after_a_narrow_one() -> None:
 
 
 def test_it_has_no_channels() -> None:
-    with pytest.raises(ValueError, match="^a histogram has one range for the whole tensor; use 'minmax' for channels$"):
+    with pytest.raises(
+        ValueError, match=r"^a histogram has one range for the whole tensor; use 'minmax' for channels$"
+    ):
         HistogramObserver(QSpec(torch.int8, -127, 127, symmetric=True, axis=0, observer=""))

@@ -49,6 +49,6 @@ def test_the_order_of_a_merge_matters() -> None:
 
 def test_it_has_no_channels() -> None:
     with pytest.raises(
-        ValueError, match="^a moving average has one range for the whole tensor; use 'minmax' for channels$"
+        ValueError, match=r"^a moving average has one range for the whole tensor; use 'minmax' for channels$"
     ):
         MovingAverageObserver(QSpec(torch.int8, -127, 127, symmetric=True, axis=0, observer=""))
