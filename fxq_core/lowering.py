@@ -40,7 +40,7 @@ def lower(plan: Plan, prepared: PreparedModel) -> nn.Module:
     # inner parts first, so that a copy of the module around one holds the lowered part
     for part in reversed(plan.parts):
         watched, found = prepared.parts[part.path], qparams[part.path]
-        lowered = copy.deepcopy(watched.model, replaced) if not found else _Sweep(plan, part, found, replaced).run()
+        lowered = _float_copy(watched.model, replaced) if found is None else _Sweep(plan, part, found, replaced).run()
         replaced[id(watched)] = lowered
     root = copy.deepcopy(prepared.root, replaced)
     report: Report = make_report(plan, qparams)
@@ -49,6 +49,17 @@ def lower(plan: Plan, prepared: PreparedModel) -> nn.Module:
     root.requires_grad_(False)
     setattr(root, REPORT, report)
     return root
+
+
+def _float_copy(part: fx.GraphModule, replaced: dict[int, Any]) -> nn.Module:
+    """A part as it is; copying a graph module loses its hooks and attributes."""
+    copied = copy.deepcopy(part, replaced)
+    for name in HOOKS:
+        setattr(copied, name, copy.copy(getattr(part, name)))
+    for name, value in part.meta[ATTRIBUTES].items():
+        if not hasattr(copied, name):
+            setattr(copied, name, copy.deepcopy(value, replaced))
+    return copied
 
 
 # what may fail, or mean something else, in another memory layout

@@ -15,7 +15,7 @@ from torch import fx, nn
 
 from fxq_core.capture.graphs import arguments_of
 from fxq_core.capture.tracer import own_behaviour
-from fxq_core.capture.values import REASON, WRITTEN, value_of
+from fxq_core.capture.values import FLOAT_ONLY, REASON, value_of
 from fxq_core.errors import PluginConflictError, PluginError
 from fxq_core.registry import Registry
 from fxq_core.types import Engine, Lowering, Match, Pattern
@@ -149,8 +149,8 @@ def _unfit(match: Match) -> str | None:
         if not value_of(node).is_float:
             return f"its result is not a float32 tensor but a {value_of(node)}"
     for value in match.inputs:
-        if WRITTEN in value.meta:
-            return str(value.meta[WRITTEN])
+        if FLOAT_ONLY in value.meta:
+            return str(value.meta[FLOAT_ONLY])
     return None if match.inputs else "none of its inputs is a float32 tensor"
 
 

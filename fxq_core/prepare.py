@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import fx, nn
 
-from fxq_core.capture import HOOKS
+from fxq_core.capture import ATTRIBUTES, HOOKS
 from fxq_core.capture.calls import positional
 from fxq_core.capture.graphs import module_path, put
 from fxq_core.errors import CalibrationError
@@ -33,6 +33,9 @@ class Prepared(nn.Module):
         self.batches = 0
         for name in HOOKS:
             setattr(self, name, copy.copy(getattr(self.model, name)))
+        for name, value in self.model.meta[ATTRIBUTES].items():
+            if not hasattr(self, name):
+                setattr(self, name, value)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         snapshot = self.get_extra_state()
@@ -103,8 +106,9 @@ def _place(part: PartPlan, node: fx.Node) -> str:
 
 def _plain(value: Any) -> Any:
     """An output as the model gives it: graphs hold their lists and dicts immutable."""
-    if isinstance(value, tuple) and type(value) is tuple:
-        return tuple(map(_plain, value))
+    if isinstance(value, tuple):
+        items = map(_plain, value)
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
     if isinstance(value, fx.immutable_collections.immutable_list):
         return [_plain(item) for item in value]
     if isinstance(value, fx.immutable_collections.immutable_dict):
@@ -122,7 +126,8 @@ class PreparedModel(NamedTuple):
 def prepare(plan: Plan) -> PreparedModel:
     """Put a ``Prepared`` in place of every captured part."""
     parts = {part.path: Prepared(part, plan.engine.activation) for part in plan.parts}
-    for path, prepared in parts.items():
+    # inner parts first, so that an outer one is prepared with them in place
+    for path, prepared in reversed(parts.items()):
         if path:
             put(plan.captured.root, path, prepared)
     return PreparedModel(parts.get("", plan.captured.root), parts)

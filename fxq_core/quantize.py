@@ -11,7 +11,7 @@ from torch import nn
 from tqdm import tqdm
 
 from fxq_core.capture import capture
-from fxq_core.capture.calls import as_arguments, cloned, kept_buffers
+from fxq_core.capture.calls import as_arguments, cloned, kept_buffers, kept_random
 from fxq_core.config import Config
 from fxq_core.engines import choose_engine
 from fxq_core.errors import CalibrationError, one_line
@@ -71,7 +71,7 @@ class Quantizer:
         """
         args, kwargs = cloned((args, kwargs))
         before = {path: part.get_extra_state() for path, part in self._prepared.parts.items()}
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), kept_buffers(self.prepared):
+        with torch.no_grad(), kept_random(), kept_buffers(self.prepared):
             try:
                 result = self.prepared(*args, **kwargs)
             except BaseException as error:
@@ -118,7 +118,7 @@ class Quantizer:
             CalibrationError: nothing was observed.
             PluginError: a plugin's emitter failed.
         """
-        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with torch.no_grad(), kept_random():
             return lower(self.plan, self._prepared)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from fxq_core.capture.calls import Arguments, CallLog, cloned, kept_buffers, positional
+from fxq_core.capture.calls import Arguments, CallLog, cloned, kept_buffers, kept_random, positional
 from fxq_core.capture.canonical import bake, canonicalize, views_to_reshapes
 from fxq_core.capture.checks import check_arguments, check_model
 from fxq_core.capture.folding import fold_batch_norms
@@ -39,7 +39,7 @@ def capture(model: nn.Module, example: Arguments) -> Captured:
     """
     check_model(model)
     check_arguments(example)
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with torch.no_grad(), kept_random():
         root = _copied(model)
         with CallLog(root) as log:
             expected = run(root, example)
@@ -53,7 +53,9 @@ def capture(model: nn.Module, example: Arguments) -> Captured:
 
 def _copied(model: nn.Module) -> nn.Module:
     try:
-        copied = copy.deepcopy(model)
+        # what a forward with gradients left behind, such as an old weight norm's weight, torch can't copy
+        left = [v for m in model.modules() for v in vars(m).values() if isinstance(v, torch.Tensor) and not v.is_leaf]
+        copied = copy.deepcopy(model, {id(value): value.detach().clone() for value in left})
     except Exception as error:
         raise CaptureError(
             f"{type(model).__name__} can't be copied ({type(error).__name__}: {error}); "
@@ -101,7 +103,7 @@ def _recorder() -> Any:
         assert isinstance(part, fx.GraphModule)
         if not seen:
             seen.append(True)
-            with torch.random.fork_rng(devices=[]), kept_buffers(part):
+            with kept_random(), kept_buffers(part):
                 ValueRecorder(part).run(*positional(part, *cloned((args, kwargs))))
 
     return record

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -42,6 +43,30 @@ def kept_buffers(module: nn.Module) -> Iterator[None]:
         for buffer, value in before:
             if not torch.equal(buffer, value):
                 buffer.copy_(value)
+
+
+@contextlib.contextmanager
+def kept_attributes(module: nn.Module) -> Iterator[None]:
+    """Leave what every module holds as it was: a forward, and more so a trace of one, may store what it computes."""
+    before = [(m, [(held, dict(held)) for held in (vars(m), m._buffers, m._modules)]) for m in module.modules()]
+    try:
+        yield
+    finally:
+        for _, dicts in before:
+            for held, items in dicts:
+                held.clear()
+                held.update(items)
+
+
+@contextlib.contextmanager
+def kept_random() -> Iterator[None]:
+    """Leave the random states of torch and of Python as they were."""
+    state = random.getstate()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(state)
 
 
 def fixed_arguments(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from fxq_core import spellings
 from fxq_core.capture.graphs import add_module, call_count, follow, tensor_at
-from fxq_core.capture.values import WRITTEN, value_of
+from fxq_core.capture.values import FLOAT_ONLY, value_of
 
 CONV_TYPES: dict[Any, type[Any]] = {F.conv1d: nn.Conv1d, F.conv2d: nn.Conv2d, F.conv3d: nn.Conv3d}
 TRANSPOSED_TYPES: dict[Any, type[Any]] = {
@@ -133,7 +133,7 @@ def views_to_reshapes(graph_module: fx.GraphModule) -> None:
     """The int8 neighbours may use another memory layout, in which a view would fail."""
     for node in graph_module.graph.nodes:
         # a view that is written through must stay one
-        if node.op == "call_method" and node.target == "view" and WRITTEN not in node.meta:
+        if node.op == "call_method" and node.target == "view" and FLOAT_ONLY not in node.meta:
             _view_to_reshape(node)
 
 

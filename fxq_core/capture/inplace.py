@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from fxq_core import spellings
-from fxq_core.capture.tracer import has_hooks, is_layer
-from fxq_core.capture.values import REASON, WRITTEN, written_by
+from fxq_core.capture.tracer import INPLACE_OPERATORS, has_hooks, is_layer
+from fxq_core.capture.values import FLOAT_ONLY, REASON, value_of, written_by
 
-OPERATORS = {getattr(operator, f"i{name}"): getattr(operator, name) for name in ("add", "sub", "mul", "truediv")}
+OPERATORS = {getattr(operator, f"__i{name}__"): getattr(operator, f"__{name}__") for name in INPLACE_OPERATORS}
 
 # ops whose result is always new memory; whatever is not listed may be a view of its input
 FRESH: frozenset[Any] = frozenset[Any]().union(
@@ -36,6 +36,8 @@ def functionalize(graph_module: fx.GraphModule) -> None:
     modules = dict(graph_module.named_modules(remove_duplicate=False))
     called: dict[str, bool] = {}  # whether all calls of an in-place layer may become out-of-place
     for node in list(graph_module.graph.nodes):
+        if node.target in OPERATORS and value_of(node).kind != "tensor":
+            node.target = OPERATORS[node.target]  # numbers have no memory; torch.fx would rebind the old name too
         for written in written_by(node):
             shared = _may_share_memory(written, node, modules)
             rewritable = _out_of_place(node, modules) is not None and node.all_input_nodes[0] is written
@@ -44,7 +46,7 @@ def functionalize(graph_module: fx.GraphModule) -> None:
                 called[str(node.target)] = called.get(str(node.target), True) and reason is None and rewritable
             if reason is not None:
                 for sharer in (node, *shared):
-                    sharer.meta[REASON] = sharer.meta[WRITTEN] = reason
+                    sharer.meta[REASON] = sharer.meta[FLOAT_ONLY] = reason
             elif rewritable:
                 _rewrite(node, written, modules)
     for path, safe in called.items():
@@ -133,6 +135,8 @@ def _visible(node: fx.Node, written: fx.Node, shared: list[fx.Node], rewritable:
         if sharer.op == "get_attr":
             return f"{node.name} writes in place into memory of {sharer.target!r}, which the module keeps"
     for sharer in shared:
+        if sharer > node:
+            continue  # made from what was written
         later = any(user is not node and user > node for user in sharer.users)
         # later readers of the value itself can be given the result instead
         if later and not (sharer is written and rewritable):

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from fxq_core.capture.calls import FLAGS, Arguments, CallLog, fixed_arguments
+from fxq_core.capture.calls import FLAGS, Arguments, CallLog, fixed_arguments, kept_attributes, kept_buffers
 from fxq_core.capture.graphs import put
 from fxq_core.capture.tracer import is_layer, layer_graph, own_behaviour, trace, why
 
@@ -107,13 +107,13 @@ def _first_that_works(
     for fixed, follow_buffers in attempts:
         versions = [buffer._version for buffer in module.buffers()]
         try:
-            traced = trace(module, fixed, follow_buffers)
+            with kept_attributes(module), kept_buffers(module):
+                traced = trace(module, fixed, follow_buffers)
+                if versions == [buffer._version for buffer in module.buffers()]:
+                    return traced
+                reasons.append("it writes into a buffer in a way that no trace records")
         except Exception as error:
             reasons.append(why(error))
-            continue
-        if versions == [buffer._version for buffer in module.buffers()]:
-            return traced
-        reasons.append("it writes into a buffer in a way that no trace records")
     return reasons[0]
 
 

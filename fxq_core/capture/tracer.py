@@ -7,13 +7,14 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from fxq_core.capture.graphs import STANDS_FOR_PART
 from fxq_core.capture.values import REASON
 from fxq_core.errors import CaptureError
 
-INPLACE_OPERATORS = ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "iand", "ior", "ixor")
+INPLACE_OPERATORS = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor")
 
 
 class InplaceProxy(fx.Proxy):
@@ -21,7 +22,7 @@ class InplaceProxy(fx.Proxy):
 
 
 def _record(name: str) -> Callable[[fx.Proxy, Any], fx.Proxy]:
-    target = getattr(operator, name)
+    target = getattr(operator, f"__i{name}__")
 
     def inplace(self: fx.Proxy, other: Any) -> fx.Proxy:
         return self.tracer.create_proxy("call_function", target, (self, other), {})
@@ -30,12 +31,12 @@ def _record(name: str) -> Callable[[fx.Proxy, Any], fx.Proxy]:
 
 
 for _name in INPLACE_OPERATORS:
-    setattr(InplaceProxy, f"__{_name}__", _record(_name))
+    setattr(InplaceProxy, f"__i{_name}__", _record(_name))
 
 
 def require_fixed(value: Any, expected: Any, name: str) -> None:
     """Refuse another value of an argument than the one the graph was traced with."""
-    if value is not expected and value != expected:
+    if isinstance(value, torch.Tensor) or (value is not expected and value != expected):
         raise CaptureError(
             f"argument {name!r} was {expected!r} in the example that this model was quantized with and can't "
             f"become a {type(value).__name__} now; quantize again with an example that gives it"

@@ -12,8 +12,8 @@ from torch.utils._pytree import tree_leaves
 KEY = "fxq_value"
 WRITES = "fxq_writes"
 REASON = "fxq_reason"
-# why a value must not be held in two forms: its memory is written later
-WRITTEN = "fxq_written"
+# why a value must not be held in int8: its memory is written later, or it is not finite
+FLOAT_ONLY = "fxq_float_only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,8 @@ class ValueRecorder(fx.Interpreter):
         before = {node: _versions(self.env[node]) for node in n.all_input_nodes}
         result = super().run_node(n)
         n.meta[KEY] = describe(result)
+        if n.op == "get_attr" and isinstance(result, torch.Tensor) and not torch.isfinite(result).all():
+            n.meta[FLOAT_ONLY] = f"the constant {n.target!r} is not finite"
         n.meta[WRITES] = tuple(node for node, versions in before.items() if _versions(self.env[node]) != versions)
         return result
 

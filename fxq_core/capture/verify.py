@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
-from fxq_core.capture.calls import Arguments, cloned, kept_buffers
+from fxq_core.capture.calls import Arguments, cloned, kept_attributes, kept_buffers, kept_random
 from fxq_core.errors import CaptureError, one_line
 
 
@@ -19,7 +20,7 @@ def run(model: nn.Module, example: Arguments) -> Any:
         CaptureError: the model refuses the example.
     """
     args, kwargs = cloned(example)
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), kept_buffers(model):
+    with torch.no_grad(), kept_random(), kept_buffers(model), kept_attributes(model):
         try:
             return model(*args, **kwargs)
         except Exception as error:
@@ -31,8 +32,19 @@ def run(model: nn.Module, example: Arguments) -> Any:
 
 def same(result: Any, expected: Any) -> bool:
     """Whether two outputs have one structure and, up to float rounding, the same numbers."""
-    got, wanted = tree_leaves(result), tree_leaves(expected)
+    got, wanted = _leaves(result), _leaves(expected)
     return type(result) is type(expected) and len(got) == len(wanted) and all(map(_equal, got, wanted))
+
+
+def _leaves(output: Any) -> list[Any]:
+    """The leaves of an output; those of objects that torch does not know, such as dataclasses, too."""
+    found = []
+    for leaf in tree_leaves(output):
+        if dataclasses.is_dataclass(leaf) and not isinstance(leaf, type):
+            found += _leaves([getattr(leaf, field.name) for field in dataclasses.fields(leaf)])
+        else:
+            found.append(leaf)
+    return found
 
 
 def _equal(got: Any, wanted: Any) -> bool:

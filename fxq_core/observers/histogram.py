@@ -28,17 +28,17 @@ class Histogram(Observer):
     """Counts values in at most ``BINS`` bins; the order of data does not matter.
 
     ``low`` and ``high`` are the extremes, ``exponent`` the log2 of the bin width, ``start`` the index of the first
-    bin and ``counts`` (int64) how many values each bin holds.
+    bin, ``counts`` (int64) how many values each bin holds, and ``zeros`` how many values are exactly 0.
     """
 
-    STATE = ("low", "high", "exponent", "start", "counts")
+    STATE = ("low", "high", "exponent", "start", "counts", "zeros")
 
     def __init__(self, spec: QSpec) -> None:
         if spec.axis is not None:
             raise ValueError("a histogram has one range for the whole tensor; use 'minmax' for channels")
         super().__init__(spec)
         self.low = self.high = 0.0
-        self.exponent = self.start = 0
+        self.exponent = self.start = self.zeros = 0
         self.counts = torch.zeros(1, dtype=torch.int64)
 
     def update(self, value: torch.Tensor, low: float, high: float) -> None:
@@ -46,6 +46,7 @@ class Histogram(Observer):
         width = 2.0**self.exponent
         bins = torch.floor(value.flatten().double() / width).to(torch.int64) - self.start
         self.counts = self.counts + torch.bincount(bins, minlength=len(self.counts))
+        self.zeros += value.numel() - int(torch.count_nonzero(value))
 
     def absorb(self, other: Any) -> None:
         self._cover(other.low, other.high)
@@ -54,6 +55,7 @@ class Histogram(Observer):
         added.spec = self.spec
         added._cover(self.low, self.high)
         self.counts = self.counts + added.counts
+        self.zeros += added.zeros
 
     def _cover(self, low: float, high: float) -> None:
         """Widen the grid until it holds ``low`` to ``high``."""
@@ -69,7 +71,7 @@ class Histogram(Observer):
         self.counts = torch.zeros(size, dtype=torch.int64)
         if seen:
             old_bins = torch.arange(len(old_counts)) + old_start
-            bins = torch.div(old_bins, 2 ** (exponent - old_exponent), rounding_mode="floor") - self.start
+            bins = (old_bins >> min(exponent - old_exponent, 62)) - self.start
             self.counts.index_add_(0, bins, old_counts)
 
     def centers(self) -> torch.Tensor:
@@ -87,7 +89,7 @@ class HistogramObserver(Histogram):
     """The range with the smallest mean squared error between the values and their codes.
 
     Every pair of ``CUTS`` candidate ends is tried. A value inside costs ``scale**2 / 12``, the variance of rounding;
-    a value outside costs its squared distance to the nearer end.
+    a value outside costs its squared distance to the nearer end. A value of exactly 0 costs nothing: it has a code.
     """
 
     def range(self) -> tuple[float, float]:
@@ -99,6 +101,7 @@ class HistogramObserver(Histogram):
         below = _cut_cost(centers, counts, lows)
         above = _cut_cost(-centers.flip(0), counts.flip(0), -highs)
         within = self._counts_up_to(centers, highs)[None, :] - self._counts_up_to(centers, lows)[:, None]
+        within = within - self.zeros
         scale = (highs[None, :] - lows[:, None]) / (self.spec.qmax - self.spec.qmin)
         cost = below[:, None] + above[None, :] + within * scale.square() / 12
         best = int(torch.argmin(cost))

@@ -23,7 +23,7 @@ class MinMaxObserver(Observer):
         if self.spec.axis is None:
             extremes = torch.tensor(low), torch.tensor(high)
         else:
-            channels = value.movedim(self.spec.axis, 0).flatten(1)
+            channels = value.movedim(self.spec.axis, 0).reshape(value.shape[self.spec.axis], -1)
             extremes = torch.aminmax(channels, dim=1)
         self._widen(*extremes)
 

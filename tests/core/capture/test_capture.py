@@ -202,7 +202,7 @@ def test_one_layer_alone_is_a_model() -> None:
         assert error(model, lowered, x) < 0.05
 
 
-@pytest.mark.parametrize("name", ["graph", "code", "meta", "engine", "layer", "qparams", "forward_", "fxq_report"])
+@pytest.mark.parametrize("name", ["graph", "code", "meta", "engine", "layer", "qparams", "forward_"])
 def test_submodules_may_have_any_name(name: str) -> None:
     class Named(nn.Module):
         def __init__(self) -> None:
