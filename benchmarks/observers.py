@@ -17,12 +17,12 @@ import fxq_core as fxq
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "examples" / "demo"))
 
+from torch import nn  # noqa: E402
+
 from data import CALIBRATION_BATCH, CALIBRATION_BATCHES, TEST_IMAGES, Digits, digits  # noqa: E402 (the demo's folder)
 from measure import Quality, quality  # noqa: E402
-from torch import nn  # noqa: E402
-from training import train  # noqa: E402
-
 from networks import NETWORKS  # noqa: E402
+from training import train  # noqa: E402
 
 ENGINES = ("x86", "qnnpack", "reference")
 OBSERVERS = ("minmax", "moving-average", "histogram", "percentile")

@@ -8,16 +8,16 @@ from __future__ import annotations
 import sys
 
 import torch
-from data import CALIBRATION_BATCH, CALIBRATION_BATCHES, TEST_IMAGES, Digits, digits
-from measure import LATENCY_BATCH, quality, size, speedup
 from torch import nn
 from tqdm import tqdm
-from training import train
 
 import fxq_core as fxq
 from fxq_core.tables import table
 
+from data import CALIBRATION_BATCH, CALIBRATION_BATCHES, TEST_IMAGES, Digits, digits
+from measure import LATENCY_BATCH, quality, size, speedup
 from networks import NETWORKS
+from training import train
 
 SEED = 0
 # the promise: int8 loses at most this many percentage points

@@ -7,9 +7,10 @@ import statistics
 from dataclasses import dataclass
 
 import torch
-from data import Digits
 from torch import nn
 from torch.utils.benchmark import Timer
+
+from data import Digits
 
 LATENCY_BATCH = 16
 ROUNDS = 15

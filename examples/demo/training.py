@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from data import Digits
 from torch import nn
 from tqdm import tqdm
+
+from data import Digits
 
 EPOCHS = 12
 BATCH = 32
