@@ -147,7 +147,7 @@ def _unfit(match: Match) -> str | None:
         if REASON in node.meta:
             return str(node.meta[REASON])
         if not value_of(node).is_float:
-            return f"its result is not a float32 tensor but a {value_of(node)}"
+            return f"its result is not a float32 tensor: {value_of(node)}"
     for value in match.inputs:
         if FLOAT_ONLY in value.meta:
             return str(value.meta[FLOAT_ONLY])

@@ -182,7 +182,7 @@ def _why_float(node: fx.Node, matches: Matches) -> Refusal:
         return Refusal(reason, CORE)
     value = value_of(node)
     if not value.is_float:
-        return Refusal(f"its result is not a float32 tensor but a {value}", CORE)
+        return Refusal(f"its result is not a float32 tensor: {value}", CORE)
     return Refusal("no installed pattern matches it", CORE)
 
 

@@ -21,9 +21,10 @@ def check_model(model: Any) -> None:
         raise CaptureError(f"got a {type(model).__name__} where a torch.nn.Module is needed; pass the model itself")
     training = [path for path, module in model.named_modules() if module.training]
     if training:
+        first = f"at {training[0]!r}" if training[0] else "is the root"
         raise CaptureError(
-            f"{len(training)} modules of {type(model).__name__} are in train mode, "
-            f"the first at {training[0] or 'the root'!r}; call model.eval() before quantizing"
+            f"{len(training)} of the modules of {type(model).__name__} are in train mode, the first {first}; "
+            "call model.eval() before quantizing"
         )
     for path, tensor in (*model.named_parameters(), *model.named_buffers()):
         if tensor.device.type != "cpu":

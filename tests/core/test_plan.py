@@ -97,9 +97,9 @@ def test_every_node_has_one_verdict_and_every_float_one_a_reason(name: str, core
         ("float inputs", "relu", "its inputs are float, so int8 would only add conversions"),
         ("float inputs", "tanh", "its inputs are float, so int8 would only add conversions"),
         ("constants", "offset", "a constant"),
-        ("integers", "argmax", "its result is not a float32 tensor but a torch.int64 tensor"),
-        ("integers", "size", "its result is not a float32 tensor but a int"),
-        ("tuples", "lstm", "its result is not a float32 tensor but a tuple"),
+        ("integers", "argmax", "its result is not a float32 tensor: torch.int64 tensor"),
+        ("integers", "size", "its result is not a float32 tensor: int"),
+        ("tuples", "lstm", "its result is not a float32 tensor: tuple"),
         ("run-time weight", "conv2d", "its weight is computed at run time"),
         (
             "norm alone",

@@ -48,7 +48,7 @@ ERRORS: dict[str, tuple[Any, Any, type[Exception], str]] = {
         lambda: Net().train(),
         BATCHES,
         fxq.CaptureError,
-        "5 modules of Net are in train mode, the first at 'the root'; call model.eval() before quantizing",
+        "5 of the modules of Net are in train mode, the first is the root; call model.eval() before quantizing",
     ),
     "half": (
         lambda: Net().eval().half(),

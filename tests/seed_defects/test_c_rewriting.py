@@ -167,7 +167,9 @@ def test_seed_30_norms_without_weights_are_folded(registry: fxq.Registry) -> Non
 def test_seed_31_a_model_in_train_mode_is_refused(registry: fxq.Registry) -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
     model[1].train()
-    message = "^1 modules of Sequential are in train mode, the first at '1'; call model.eval\\(\\) before quantizing$"
+    message = (
+        "^1 of the modules of Sequential are in train mode, the first at '1'; call model.eval\\(\\) before quantizing$"
+    )
     with pytest.raises(fxq.CaptureError, match=message):
         fxq.Quantizer(model, torch.randn(IMAGE), engine="reference", registry=registry)
 

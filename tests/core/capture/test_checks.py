@@ -35,11 +35,11 @@ def one_in_training() -> nn.Module:
         (nn.Linear, "got a type where a torch.nn.Module is needed; pass the model itself"),
         (
             nn.Sequential(nn.Linear(3, 3)),
-            "2 modules of Sequential are in train mode, the first at 'the root'; call model.eval() before quantizing",
+            "2 of the modules of Sequential are in train mode, the first is the root; call model.eval() before quantizing",
         ),
         (
             one_in_training(),
-            "1 modules of Sequential are in train mode, the first at '1'; call model.eval() before quantizing",
+            "1 of the modules of Sequential are in train mode, the first at '1'; call model.eval() before quantizing",
         ),
         (
             nn.Linear(3, 3, device="meta").eval(),
