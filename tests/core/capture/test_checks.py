@@ -35,7 +35,8 @@ def one_in_training() -> nn.Module:
         (nn.Linear, "got a type where a torch.nn.Module is needed; pass the model itself"),
         (
             nn.Sequential(nn.Linear(3, 3)),
-            "2 of the modules of Sequential are in train mode, the first is the root; call model.eval() before quantizing",
+            "2 of the modules of Sequential are in train mode, the first is the root; "
+            "call model.eval() before quantizing",
         ),
         (
             one_in_training(),
