@@ -7,6 +7,7 @@ import inspect
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from fxq_core.capture.calls import FLAGS, Arguments, CallLog, fixed_arguments, kept_attributes, kept_buffers
@@ -106,9 +107,13 @@ def _first_that_works(
     reasons = []
     for fixed, follow_buffers in attempts:
         versions = [buffer._version for buffer in module.buffers()]
+        random = torch.get_rng_state()
         try:
             with kept_attributes(module), kept_buffers(module):
                 traced = trace(module, fixed, follow_buffers)
+                if not torch.equal(random, torch.get_rng_state()):
+                    reasons.append("it draws random numbers, which a trace would freeze")
+                    continue
                 if versions == [buffer._version for buffer in module.buffers()]:
                     return traced
                 reasons.append("it writes into a buffer in a way that no trace records")

@@ -49,7 +49,17 @@ class PackedLayer(nn.Module, abc.ABC):
         """Pack a quantized weight and the bias for the engine that is active now."""
 
     def pack(self) -> None:
-        """Bring the packed weight up to date with the buffers."""
+        """Bring the packed weight up to date with the buffers.
+
+        Raises:
+            InputError: their dtypes were changed; a kernel would read them as what they were.
+        """
+        floats = [self.weight_scale] if self.bias is None else [self.weight_scale, self.bias]
+        if self.weight.dtype is not torch.int8 or any(tensor.dtype is not torch.float32 for tensor in floats):
+            raise InputError(
+                f"{type(self).__name__} holds an int8 weight with float32 scales and bias, but their dtypes were "
+                "changed; convert the float model before it is quantized, not the quantized one"
+            )
         weight, scale = self.weight, self.weight_scale
         kernel, narrow = self._kernel()
         if narrow:

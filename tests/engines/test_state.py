@@ -6,6 +6,7 @@ import copy
 import io
 import pickle
 import threading
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -106,3 +107,16 @@ def test_a_constant_is_quantized_once(engine: str, net: nn.Module, registry: fxq
     lowered = fxq.quantize(net, CALIBRATION, engine, registry=registry)
     assert lowered.state_dict()["offset.codes"].dtype is torch.uint8
     assert sum(node.target is torch.quantize_per_tensor for node in lowered.fxq_graph.nodes) == 1
+
+
+@pytest.mark.parametrize("convert", [nn.Module.half, nn.Module.bfloat16, nn.Module.double])
+def test_a_converted_model_is_refused_where_it_is_packed_again(
+    convert: Callable[[nn.Module], nn.Module], engine: str, net: nn.Module, registry: fxq.Registry
+) -> None:
+    lowered = convert(fxq.quantize(net, CALIBRATION, engine, registry=registry))
+    with pytest.raises(fxq.InputError) as caught:
+        copy.deepcopy(lowered)
+    assert str(caught.value).endswith(
+        " holds an int8 weight with float32 scales and bias, but their dtypes were changed; "
+        "convert the float model before it is quantized, not the quantized one"
+    )
