@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from fxq_core.capture.calls import FLAGS, Arguments, CallLog, fixed_arguments, kept_attributes, kept_buffers
+from fxq_core.capture.calls import FLAGS, NUMBERS, Arguments, CallLog, fixed_arguments, kept_attributes, kept_buffers
 from fxq_core.capture.graphs import put
 from fxq_core.capture.tracer import is_layer, layer_graph, own_behaviour, trace, why
 
@@ -107,12 +107,15 @@ def _first_that_works(
     reasons = []
     for fixed, follow_buffers in attempts:
         versions = [buffer._version for buffer in module.buffers()]
-        random = torch.get_rng_state()
+        random, numbers = torch.get_rng_state(), _numbers(module)
         try:
             with kept_attributes(module), kept_buffers(module):
                 traced = trace(module, fixed, follow_buffers)
                 if not torch.equal(random, torch.get_rng_state()):
                     reasons.append("it draws random numbers, which a trace would freeze")
+                    continue
+                if numbers != _numbers(module):
+                    reasons.append("it changes attributes of its own, which a trace would freeze")
                     continue
                 if versions == [buffer._version for buffer in module.buffers()]:
                     return traced
@@ -120,6 +123,11 @@ def _first_that_works(
         except Exception as error:
             reasons.append(why(error))
     return reasons[0]
+
+
+def _numbers(module: nn.Module) -> list[dict[str, Any]]:
+    """The plain attributes of every module, which may steer a forward."""
+    return [{k: v for k, v in vars(m).items() if isinstance(v, FLAGS + NUMBERS)} for m in module.modules()]
 
 
 def _keep_attributes(module: nn.Module, part: fx.GraphModule) -> None:
