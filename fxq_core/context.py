@@ -16,6 +16,8 @@ from fxq_core.capture.graphs import tensor_at
 from fxq_core.observers.qparams import bias_floor
 from fxq_core.types import Engine, Match, ObserverSpec, QParams
 
+NO_QPARAMS = QParams(1.0, 0, 0, 0)
+
 
 class QWeight(NamedTuple):
     """A symmetric weight.
@@ -41,7 +43,8 @@ class LoweringContext:
         match: the match, in nodes of the float graph.
         inputs: the nodes of the lowered graph that hold ``match.inputs``, in the engine's quantized form.
         input_qparams: their qparams.
-        output: the qparams that the result must have; unpacks to ``scale, zero_point``.
+        output: the qparams that the result must have; unpacks to ``scale, zero_point``. ``NO_QPARAMS`` where only
+            the weight becomes int8.
         bounds: limits that every value with the output's qparams is clamped to.
         weight_input_scale: the smallest scale of an input that the match's first module takes, in any of its calls.
         engine: the engine that will run the result.
@@ -87,6 +90,12 @@ class LoweringContext:
             if node not in quantized:
                 quantized[node] = self.builder.copy(node, quantized)
         return quantized[self.match.output]
+
+    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of the match's first node in the lowered graph, as floats where they are tensors."""
+        node = self.match.nodes[0]
+        args, kwargs = fx.node.map_arg((node.args, node.kwargs), self.builder.load)
+        return tuple(args), dict(kwargs)
 
     def folds(self, low: float, high: float) -> bool:
         """Whether the output's own range already limits it to ``low`` to ``high``, so that no clamp is needed.

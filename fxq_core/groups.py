@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from torch import fx
 
 from fxq_core.matching import Candidate
-from fxq_core.spellings import CLAMP_LIKE, clamp_bounds
+from fxq_core.signatures import clamp_bounds
+from fxq_core.spellings import CLAMP_LIKE
 from fxq_core.types import QParams
 
 
@@ -41,6 +42,8 @@ def group_values(chosen: dict[fx.Node, Candidate]) -> Groups:
 
     for output, candidate in chosen.items():
         match = candidate.match
+        if match.pattern.weight_only:
+            continue
         roots = dict.fromkeys(map(root, match.inputs))
         own = root(output)
         if candidate.lowering.output is not None:

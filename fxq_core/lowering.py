@@ -15,14 +15,14 @@ from fxq_core.builtin import CONSTANT, DEQUANTIZE, QUANTIZE
 from fxq_core.capture import ATTRIBUTES, HOOKS, SIGNATURE
 from fxq_core.capture.tracer import is_layer
 from fxq_core.capture.values import value_of
-from fxq_core.context import LoweringContext
+from fxq_core.context import NO_QPARAMS, LoweringContext
 from fxq_core.errors import CalibrationError, FxqError, PluginError
 from fxq_core.matching import Candidate
 from fxq_core.plan import PartPlan, Plan
 from fxq_core.prepare import PreparedModel
 from fxq_core.quantized_module import SOURCE, QuantizedModule, Scale, ZeroPoint
 from fxq_core.report import REPORT, Report, make_report
-from fxq_core.spellings import asks_for_shape
+from fxq_core.signatures import asks_for_shape
 from fxq_core.types import Engine, Match, QParams
 
 
@@ -83,7 +83,7 @@ class _Sweep:
         self.layout_matters = any(map(self._sees_layout, part.graph_module.graph.nodes))
         # a layer that is called several times has one weight, whatever the calls take
         self.input_scales: dict[Any, float] = {}
-        for match in (candidate.match for candidate in part.chosen.values()):
+        for match in (c.match for c in part.chosen.values() if not c.match.pattern.weight_only):
             target, scale = match.nodes[0].target, self.qparams[part.groups.of[match.inputs[0]]].scale
             self.input_scales[target] = min(scale, self.input_scales.get(target, scale))
         self.floats: dict[fx.Node, fx.Node] = {}
@@ -94,7 +94,9 @@ class _Sweep:
         with self.engine.active():
             for node in self.part.graph_module.graph.nodes:
                 if node in self.part.chosen:
-                    self.quantized[node] = self._emit(self.part.chosen[node], node)
+                    candidate = self.part.chosen[node]
+                    form = self.floats if candidate.match.pattern.weight_only else self.quantized
+                    form[node] = self._emit(candidate, node)
                 elif node not in inner and node.op != "get_attr":
                     self.floats[node] = self._copy(node)
         source = self.part.graph_module
@@ -148,18 +150,19 @@ class _Sweep:
         return self._call(Candidate(match, lowering), inputs)
 
     def _emit(self, candidate: Candidate, node: fx.Node) -> fx.Node:
-        emitted = self._call(candidate, tuple(map(self.as_quantized, candidate.match.inputs)))
+        inputs = () if candidate.match.pattern.weight_only else candidate.match.inputs
+        emitted = self._call(candidate, tuple(map(self.as_quantized, inputs)))
         emitted.meta.setdefault(SOURCE, node.name)
         return emitted
 
     def _call(self, candidate: Candidate, inputs: tuple[fx.Node, ...]) -> fx.Node:
         match, lowering, groups = candidate.match, candidate.lowering, self.part.groups
-        group = groups.of[match.output]
+        group = groups.of.get(match.output, -1)  # none where only a weight becomes int8
         ctx = LoweringContext(
             match=match,
             inputs=inputs,
-            input_qparams=tuple(self.qparams[groups.of[value]] for value in match.inputs),
-            output=self.qparams[group],
+            input_qparams=tuple(self.qparams[groups.of[value]] for value in match.inputs) if inputs else (),
+            output=self.qparams.get(group, NO_QPARAMS),
             weight_input_scale=self.input_scales.get(match.nodes[0].target, 1.0),
             bounds=groups.bounds.get(group, (-math.inf, math.inf)),
             engine=self.engine,

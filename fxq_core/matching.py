@@ -6,6 +6,7 @@ stand on exactly the same nodes, which is an error. So neither registration orde
 
 from __future__ import annotations
 
+import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """The disjoint matches by output node, and the best-founded refusal for each node that has one."""
+    """The disjoint matches by output node in graph order, and the best-founded refusal for each node that has one."""
 
     chosen: dict[fx.Node, Candidate]
     refused: dict[fx.Node, Refusal]
@@ -151,6 +152,10 @@ def _unfit(match: Match) -> str | None:
     for value in match.inputs:
         if FLOAT_ONLY in value.meta:
             return str(value.meta[FLOAT_ONLY])
+        if value_of(value).kind == "tensors" and match.nodes[0].target is not operator.getitem:
+            return "it takes a tuple of tensors"
+    if match.pattern.weight_only:
+        return None
     return None if match.inputs else "none of its inputs is a float32 tensor"
 
 
@@ -170,7 +175,7 @@ def _disjoint(candidates: list[Candidate], order: dict[fx.Node, int]) -> dict[fx
                 raise _conflict(candidate.match, rival.match)
             taken.update(candidate.match.nodes)
             chosen[candidate.match.output] = candidate
-    return chosen
+    return {output: chosen[output] for output in sorted(chosen, key=order.__getitem__)}
 
 
 def _conflict(first: Match, second: Match) -> PluginConflictError:

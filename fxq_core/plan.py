@@ -17,10 +17,11 @@ from fxq_core.discovery import CORE
 from fxq_core.errors import ConfigError, EngineError
 from fxq_core.groups import Groups, group_values
 from fxq_core.matching import Candidate, Matches, Refusal, find_matches
+from fxq_core.placement import worthwhile
 from fxq_core.registry import Registry
-from fxq_core.types import Engine, Match, ObserverSpec, QSpec
+from fxq_core.types import Engine, ObserverSpec, QSpec
 
-ALL_FLOAT = "its inputs are float, so int8 would only add conversions"
+ONLY_CONVERSIONS = "int8 would only add conversions here"
 STRUCTURE = {
     "placeholder": "an input stays as the caller gives it",
     "get_attr": "a constant",
@@ -123,7 +124,10 @@ def _plan_part(path: str, part: fx.GraphModule, registry: Registry, engine: Engi
     for node in part.graph.nodes:
         use.see(path, node, modules.get(str(node.target)) if node.op == "call_module" else None)
     matches = find_matches(part, registry, engine, lambda match: use.skips(path, match))
-    chosen = _worthwhile(part, matches)
+    chosen = worthwhile(matches.chosen)
+    for candidate in matches.chosen.values():
+        if candidate.match.output not in chosen:
+            matches.refused.update(dict.fromkeys(candidate.match.nodes, Refusal(ONLY_CONVERSIONS, CORE)))
     groups = group_values(chosen)
     names: dict[int, str] = {}
     for node, group in groups.sources.items():
@@ -140,24 +144,6 @@ def _observer(name: str, registry: Registry) -> ObserverSpec:
     return registry.observers[name]
 
 
-def _worthwhile(part: fx.GraphModule, matches: Matches) -> dict[fx.Node, Candidate]:
-    """Drop each match without weights whose inputs are all float: in float it costs less and loses nothing."""
-    kept: dict[fx.Node, Candidate] = {}
-    for node in part.graph.nodes:
-        if node not in matches.chosen:
-            continue
-        match = matches.chosen[node].match
-        if _has_weights(match) or any(value in kept for value in match.inputs):
-            kept[node] = matches.chosen[node]
-        else:
-            matches.refused.update(dict.fromkeys(match.nodes, Refusal(ALL_FLOAT, CORE)))
-    return kept
-
-
-def _has_weights(match: Match) -> bool:
-    return any(module is not None and len(module.state_dict()) > 0 for module in match.modules)
-
-
 def _verdicts(
     path: str, part: fx.GraphModule, chosen: dict[fx.Node, Candidate], matches: Matches, engine: Engine
 ) -> Iterator[Verdict]:
@@ -168,7 +154,7 @@ def _verdicts(
             match, lowering = inner[node].match, inner[node].lowering
             last = node is match.output
             reason = "" if last else f"part of {match.output.name}"
-            spec = engine.activation if last else None
+            spec = engine.activation if last and not match.pattern.weight_only else None
             yield Verdict(*about, True, match.pattern.name, str(lowering.provider), reason, spec)
         else:
             refusal = _why_float(node, matches)

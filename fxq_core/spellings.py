@@ -1,4 +1,4 @@
-"""Every way to write an operation, once; and what the operation's arguments are called.
+"""Every way to write an operation, once.
 
 In-place forms are not listed: capture rewrites them to the forms here wherever that is safe.
 """
@@ -6,16 +6,10 @@ In-place forms are not listed: capture rewrites them to the forms here wherever 
 from __future__ import annotations
 
 import operator
-from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import fx, nn
-
-REQUIRED = object()
-
-# numpy's names, which torch takes too
-ALIASES = {"axis": "dim", "x": "input", "keepdims": "keepdim"}
+from torch import nn
 
 RELU = {nn.ReLU, F.relu, torch.relu, "relu"}
 RELU6 = {nn.ReLU6, F.relu6}
@@ -33,11 +27,16 @@ CONV_TRANSPOSE1D = {nn.ConvTranspose1d, F.conv_transpose1d}
 CONV_TRANSPOSE2D = {nn.ConvTranspose2d, F.conv_transpose2d}
 CONV_TRANSPOSE3D = {nn.ConvTranspose3d, F.conv_transpose3d}
 LINEAR = {nn.Linear, F.linear}
-BATCH_NORM = {nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d}
+BATCH_NORM1D, BATCH_NORM2D, BATCH_NORM3D = {nn.BatchNorm1d}, {nn.BatchNorm2d}, {nn.BatchNorm3d}
+BATCH_NORM = BATCH_NORM1D | BATCH_NORM2D | BATCH_NORM3D
 
 ADD = {operator.add, torch.add, "add", "__add__", "__radd__"}
+SUB = {operator.sub, torch.sub, torch.subtract, "sub", "subtract", "__sub__"}
 MUL = {operator.mul, torch.mul, torch.multiply, "mul", "multiply", "__mul__", "__rmul__"}
+DIV = {operator.truediv, torch.div, torch.divide, torch.true_divide, "div", "divide", "true_divide", "__truediv__"}
+MATMUL = {operator.matmul, torch.matmul, torch.bmm, "matmul", "bmm", "__matmul__"}
 CAT = {torch.cat, torch.concat, torch.concatenate}
+STACK = {torch.stack}
 
 SIGMOID = {nn.Sigmoid, F.sigmoid, torch.sigmoid, "sigmoid"}
 TANH = {nn.Tanh, F.tanh, torch.tanh, "tanh"}
@@ -46,6 +45,15 @@ HARDSWISH = {nn.Hardswish, F.hardswish}
 SILU = {nn.SiLU, F.silu}
 LEAKY_RELU = {nn.LeakyReLU, F.leaky_relu}
 ELU = {nn.ELU, F.elu}
+GELU = {nn.GELU, F.gelu}
+PRELU = {nn.PReLU}
+SOFTMAX = {nn.Softmax, F.softmax, torch.softmax, "softmax"}
+LAYER_NORM = {nn.LayerNorm, F.layer_norm}
+GROUP_NORM = {nn.GroupNorm, F.group_norm}
+INSTANCE_NORM = {nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d}
+EMBEDDING = {nn.Embedding}
+EMBEDDING_BAG = {nn.EmbeddingBag}
+INTERPOLATE = {F.interpolate, nn.Upsample, nn.UpsamplingNearest2d, nn.UpsamplingBilinear2d}
 
 MAX_POOL1D = {nn.MaxPool1d, F.max_pool1d, torch.max_pool1d}
 MAX_POOL2D = {nn.MaxPool2d, F.max_pool2d, torch.max_pool2d}
@@ -57,103 +65,42 @@ ADAPTIVE_AVG_POOL1D = {nn.AdaptiveAvgPool1d, F.adaptive_avg_pool1d, torch.adapti
 ADAPTIVE_AVG_POOL2D = {nn.AdaptiveAvgPool2d, F.adaptive_avg_pool2d}
 ADAPTIVE_AVG_POOL3D = {nn.AdaptiveAvgPool3d, F.adaptive_avg_pool3d}
 MEAN = {torch.mean, "mean"}
+AMAX = {torch.amax, "amax"}
+AMIN = {torch.amin, "amin"}
+MAX = {torch.max, "max"}
+MIN = {torch.min, "min"}
 
 FLATTEN = {nn.Flatten, torch.flatten, "flatten"}
 RESHAPE = {torch.reshape, "reshape"}  # capture turns view into reshape: layouts may differ in int8
 CONTIGUOUS = {"contiguous"}
 PERMUTE = {torch.permute, "permute"}
-TRANSPOSE = {torch.transpose, torch.swapaxes, "transpose", "swapaxes"}
+TRANSPOSE = {
+    torch.transpose, torch.swapaxes, torch.swapdims, torch.movedim, torch.moveaxis,
+    "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "t",
+}  # fmt: skip
+UNFLATTEN = {nn.Unflatten, torch.unflatten, "unflatten"}
+GETITEM = {operator.getitem}
+NARROW = {torch.narrow, torch.select, torch.index_select, "narrow", "select", "index_select"}
+CHUNK = {
+    torch.chunk, torch.split, torch.split_with_sizes, torch.tensor_split, torch.unbind,
+    "chunk", "split", "split_with_sizes", "tensor_split", "unbind",
+}  # fmt: skip
+EXPAND = {torch.broadcast_to, "expand", "expand_as", "broadcast_to"}
+REPEAT = {torch.repeat_interleave, torch.tile, "repeat", "repeat_interleave", "tile"}
+ROLL = {torch.roll, "roll"}
+FLIP = {torch.flip, "flip"}
+PAD = {F.pad, nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d, nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d}
+PAD_COPIES = {
+    F.pad, nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d, nn.ReplicationPad1d, nn.ReplicationPad2d,
+    nn.ReplicationPad3d, nn.CircularPad1d, nn.CircularPad2d, nn.CircularPad3d,
+}  # fmt: skip
+PIXEL_SHUFFLE = {nn.PixelShuffle, F.pixel_shuffle}
+PIXEL_UNSHUFFLE = {nn.PixelUnshuffle, F.pixel_unshuffle}
+CHANNEL_SHUFFLE = {nn.ChannelShuffle, F.channel_shuffle}
 SQUEEZE = {torch.squeeze, "squeeze"}
 UNSQUEEZE = {torch.unsqueeze, "unsqueeze"}
 IDENTITY = {
     nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout,
-    F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout, "detach",
+    F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout,
+    "detach", "clone", "float", torch.clone,
 }  # fmt: skip
-
-# what any form of a value can answer
-SHAPE_QUERIES = {"size", "dim", "numel", "ndimension"}
-SHAPE_ATTRIBUTES = {"shape", "ndim"}
-
-# op -> its arguments in order, with their defaults; modules keep theirs as attributes of the same names
-SIGNATURES: tuple[tuple[frozenset[Any], dict[str, Any]], ...] = tuple(
-    (frozenset(ops), arguments)
-    for ops, arguments in (
-        (HARDTANH, {"input": REQUIRED, "min_val": -1.0, "max_val": 1.0}),
-        (CLAMP, {"input": REQUIRED, "min": None, "max": None}),
-        (CLAMP_MIN, {"input": REQUIRED, "min": None}),
-        (CLAMP_MAX, {"input": REQUIRED, "max": None}),
-        (
-            AVG_POOL2D | AVG_POOL3D,
-            {
-                "input": REQUIRED, "kernel_size": REQUIRED, "stride": None, "padding": 0, "ceil_mode": False,
-                "count_include_pad": True, "divisor_override": None,
-            },
-        ),
-        (ADD, {"input": REQUIRED, "other": REQUIRED, "alpha": 1, "out": None}),
-        (MUL, {"input": REQUIRED, "other": REQUIRED, "out": None}),
-        (CAT, {"tensors": REQUIRED, "dim": 0}),
-        (LEAKY_RELU, {"input": REQUIRED, "negative_slope": 0.01}),
-        (ELU, {"input": REQUIRED, "alpha": 1.0}),
-        (MEAN, {"input": REQUIRED, "dim": None, "keepdim": False, "dtype": None}),
-        (
-            {F.batch_norm},
-            {
-                "input": REQUIRED, "running_mean": REQUIRED, "running_var": REQUIRED, "weight": None,
-                "bias": None, "training": False, "momentum": 0.1, "eps": 1e-5,
-            },
-        ),
-        ({F.linear}, {"input": REQUIRED, "weight": REQUIRED, "bias": None}),
-        (
-            {F.conv1d, F.conv2d, F.conv3d},
-            {
-                "input": REQUIRED, "weight": REQUIRED, "bias": None, "stride": 1, "padding": 0,
-                "dilation": 1, "groups": 1,
-            },
-        ),
-        (
-            {F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d},
-            {
-                "input": REQUIRED, "weight": REQUIRED, "bias": None, "stride": 1, "padding": 0, "output_padding": 0,
-                "groups": 1, "dilation": 1,
-            },
-        ),
-        ({F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout},
-         {"input": REQUIRED, "p": 0.5, "training": True}),
-    )
-)  # fmt: skip
-
-
-def arguments(node: fx.Node, module: nn.Module | None) -> dict[str, Any]:
-    """The arguments of one call, by name, however it is spelled.
-
-    Raises:
-        KeyError: the op has no entry in ``SIGNATURES``.
-    """
-    spelling: Any = node.target if module is None else type(module)
-    for ops, names in SIGNATURES:
-        if spelling in ops:
-            if module is not None:
-                return {name: getattr(module, name) for name in names if hasattr(module, name)}
-            given = {ALIASES.get(name, name): value for name, value in node.kwargs.items()}
-            return {**names, **dict(zip(names, node.args, strict=False)), **given}
-    raise KeyError(spelling)
-
-
-def clamp_bounds(node: fx.Node, module: nn.Module | None) -> tuple[Any, Any]:
-    """The lowest and highest value that a clamp-like op lets through; a node where it is computed."""
-    spelling: Any = node.target if module is None else type(module)
-    if spelling in RELU:
-        return 0.0, float("inf")
-    if spelling in RELU6:
-        return 0.0, 6.0
-    found = arguments(node, module)
-    low = found.get("min_val", found.get("min"))
-    high = found.get("max_val", found.get("max"))
-    return (float("-inf") if low is None else low), (float("inf") if high is None else high)
-
-
-def asks_for_shape(node: fx.Node) -> bool:
-    """Whether a node asks for no more than the shape of a tensor."""
-    if node.op == "call_method":
-        return node.target in SHAPE_QUERIES
-    return node.op == "call_function" and node.target is getattr and node.args[1] in SHAPE_ATTRIBUTES

@@ -90,6 +90,7 @@ class Pattern:
         shares_qparams: the op only moves, selects or averages values, so its output keeps the
             qparams of its inputs.
         reject: called with each match; a sentence says why it can't be quantized, None accepts.
+        weight_only: only the weight becomes int8; the op takes and gives the numbers that it does in float.
     """
 
     name: str
@@ -98,6 +99,7 @@ class Pattern:
     priority: int = 0
     shares_qparams: bool = False
     reject: Callable[[Match], str | None] | None = None
+    weight_only: bool = False
     provider: Provider = field(default=NOBODY, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -183,6 +185,7 @@ class Lowering:
         priority: breaks a tie between two lowerings of one pattern for one engine.
         reject: called with each match while planning; a sentence says why not, None accepts.
         output: the output's qparams where the op fixes them, such as 1/256 and 0 for a sigmoid.
+        in_float: the op is computed in float, between conversions of its own; so it pays only between int8 neighbours.
     """
 
     engine: str
@@ -191,4 +194,5 @@ class Lowering:
     priority: int = 0
     reject: Callable[[Match], str | None] | None = None
     output: QParams | None = None
+    in_float: bool = False
     provider: Provider = field(default=NOBODY, compare=False, repr=False)

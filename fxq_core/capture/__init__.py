@@ -16,11 +16,14 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from fxq_core.capture.bake import bake
 from fxq_core.capture.calls import Arguments, CallLog, cloned, kept_buffers, kept_random, positional
-from fxq_core.capture.canonical import bake, canonicalize, views_to_reshapes
+from fxq_core.capture.canonical import canonicalize, views_to_reshapes
 from fxq_core.capture.checks import check_arguments, check_model
+from fxq_core.capture.constants import fold_constants
 from fxq_core.capture.folding import fold_batch_norms
 from fxq_core.capture.inplace import drop_unused, functionalize
+from fxq_core.capture.operands import simplify_operands
 from fxq_core.capture.parts import ATTRIBUTES, HOOKS, SIGNATURE, Captured, PartCapturer
 from fxq_core.capture.values import ValueRecorder
 from fxq_core.capture.verify import run, same
@@ -70,6 +73,8 @@ def _refine(captured: Captured, example: Arguments) -> Any:
     try:
         _record(captured, example)
         for path, part in captured.parts.items():
+            simplify_operands(part)
+            fold_constants(part)
             canonicalize(part)
             functionalize(part)
             drop_unused(part)

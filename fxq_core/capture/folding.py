@@ -17,11 +17,12 @@ from fxq_core.capture.graphs import add_module
 from fxq_core.capture.tracer import own_behaviour
 from fxq_core.capture.values import REASON, value_of
 
-FOLDABLE: dict[type[nn.Module], type[nn.Module]] = {
-    nn.BatchNorm1d: nn.Conv1d,
-    nn.BatchNorm2d: nn.Conv2d,
-    nn.BatchNorm3d: nn.Conv3d,
+FOLDABLE: dict[type[nn.Module], tuple[type[nn.Module], ...]] = {
+    nn.BatchNorm1d: (nn.Conv1d, nn.ConvTranspose1d),
+    nn.BatchNorm2d: (nn.Conv2d, nn.ConvTranspose2d),
+    nn.BatchNorm3d: (nn.Conv3d, nn.ConvTranspose3d),
 }
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 def fold_batch_norms(graph_module: fx.GraphModule) -> dict[str, str]:
@@ -64,7 +65,7 @@ def _unfoldable(graph_module: fx.GraphModule, norm: Any, source: Any) -> str | N
         return alone
     layer = graph_module.get_submodule(str(source.target))
     linear = type(layer) is nn.Linear and type(norm) is nn.BatchNorm1d and value_of(source).rank == 2
-    if type(layer) is not FOLDABLE[type(norm)] and not linear:
+    if type(layer) not in FOLDABLE[type(norm)] and not linear:
         return alone
     if own := own_behaviour(layer):
         return f"{source.target} before it stays in float: {own}"
@@ -83,9 +84,19 @@ def fold(layer: Any, norm: Any) -> nn.Module:
         bias = (bias - norm.running_mean.double()) * scale
         if norm.bias is not None:
             bias = bias + norm.bias.double()
-        weight = layer.weight.double() * scale.reshape(-1, *[1] * (layer.weight.dim() - 1))
+        weight = layer.weight.double() * _by_channel(layer, scale)
         merged: Any = copy.copy(layer)  # the tensors are replaced below, not written to
         merged._parameters = dict(layer._parameters)
         merged.weight = nn.Parameter(weight.to(layer.weight.dtype), requires_grad=False)
         merged.bias = nn.Parameter(bias.to(layer.weight.dtype), requires_grad=False)
     return merged  # type: ignore[no-any-return]
+
+
+def _by_channel(layer: Any, scale: torch.Tensor) -> torch.Tensor:
+    """One factor for each output channel, in a shape that the weight can be multiplied with."""
+    rest = layer.weight.shape[2:]
+    if not isinstance(layer, TRANSPOSED):
+        return scale.reshape(-1, *[1] * (layer.weight.dim() - 1))
+    # (in, out / groups, ...): the rows of one group of inputs lead to the outputs of that group
+    rows = scale.reshape(layer.groups, -1).repeat_interleave(layer.in_channels // layer.groups, 0)
+    return rows.reshape(*rows.shape, *[1] * len(rest))

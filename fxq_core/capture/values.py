@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,7 +18,10 @@ FLOAT_ONLY = "fxq_float_only"
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """``kind`` is "tensor" or the name of another type; the rest describes a tensor."""
+    """``kind`` is "tensor", "tensors" for a tuple of float32 ones, or the name of another type.
+
+    The rest describes the tensor, or the first of several.
+    """
 
     kind: str
     shape: tuple[int, ...] = ()
@@ -31,10 +34,11 @@ class Value:
 
     @property
     def is_float(self) -> bool:
-        return self.kind == "tensor" and self.dtype is torch.float32
+        """Whether it is a float32 tensor, or a tuple of those."""
+        return self.kind in ("tensor", "tensors") and self.dtype is torch.float32
 
     def __str__(self) -> str:
-        return f"{self.dtype} tensor" if self.kind == "tensor" else self.kind
+        return f"{self.dtype} {self.kind}" if self.dtype is not None else self.kind
 
 
 NEVER_RAN = Value("nothing: the example never reached it")
@@ -54,6 +58,10 @@ def written_by(node: fx.Node) -> tuple[fx.Node, ...]:
 def describe(result: Any) -> Value:
     if isinstance(result, torch.Tensor) and result.layout is torch.strided:
         return Value("tensor", tuple(result.shape), result.dtype, result.is_contiguous())
+    if isinstance(result, (tuple, list)) and result and {*map(type, result)} == {torch.Tensor}:
+        first, *others = map(describe, result)
+        if all(value.is_float for value in (first, *others)):
+            return replace(first, kind="tensors")
     return Value(type(result).__name__)
 
 

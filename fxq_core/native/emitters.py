@@ -8,11 +8,13 @@ from typing import Any
 import torch
 from torch import fx
 
-from fxq_core import spellings
+from fxq_core.capture.values import value_of
 from fxq_core.context import LoweringContext
 from fxq_core.native import functions
 from fxq_core.native.layers import QuantizedConstant, QuantizedConv, QuantizedLinear
+from fxq_core.native.norms import QuantizedNorm
 from fxq_core.native.transposed import QuantizedConvTranspose
+from fxq_core.signatures import arguments, clamp_bounds
 from fxq_core.types import Match
 
 OPS = torch.ops.quantized
@@ -61,6 +63,12 @@ def add(match: Match, ctx: LoweringContext) -> fx.Node:
     return _clamped(match, ctx, ctx.call(OPS.add, *ctx.inputs, *ctx.output))
 
 
+def sub(match: Match, ctx: LoweringContext) -> fx.Node:
+    minuend, subtrahend = ctx.inputs
+    negated = ctx.call(functions.negated, subtrahend)
+    return _clamped(match, ctx, ctx.call(OPS.add, minuend, negated, *ctx.output))
+
+
 def mul(match: Match, ctx: LoweringContext) -> fx.Node:
     return _clamped(match, ctx, ctx.call(OPS.mul, *ctx.inputs, *ctx.output))
 
@@ -69,12 +77,12 @@ def _clamped(match: Match, ctx: LoweringContext, result: fx.Node) -> fx.Node:
     """Apply the clamp that ends a match, unless the output's own range does."""
     if len(match.nodes) == 1:
         return result
-    low, high = spellings.clamp_bounds(match.output, match.modules[-1])
+    low, high = clamp_bounds(match.output, match.modules[-1])
     return result if ctx.folds(low, high) else _clamp(ctx, result, low, high)
 
 
 def clamp(match: Match, ctx: LoweringContext) -> fx.Node:
-    return _clamp(ctx, ctx.inputs[0], *spellings.clamp_bounds(match.output, match.modules[-1]))
+    return _clamp(ctx, ctx.inputs[0], *clamp_bounds(match.output, match.modules[-1]))
 
 
 def _clamp(ctx: LoweringContext, x: fx.Node, low: float, high: float) -> fx.Node:
@@ -84,8 +92,13 @@ def _clamp(ctx: LoweringContext, x: fx.Node, low: float, high: float) -> fx.Node
 
 
 def cat(match: Match, ctx: LoweringContext) -> fx.Node:
-    dim = spellings.arguments(match.output, None)["dim"]
+    dim = arguments(match.output, None)["dim"]
     return ctx.call(OPS.cat, list(ctx.inputs), dim, *ctx.output)
+
+
+def stack(match: Match, ctx: LoweringContext) -> fx.Node:
+    dim = arguments(match.output, None)["dim"]
+    return ctx.call(OPS.cat, [ctx.call_method("unsqueeze", x, dim) for x in ctx.inputs], dim, *ctx.output)
 
 
 def sigmoid(match: Match, ctx: LoweringContext) -> fx.Node:
@@ -101,13 +114,64 @@ def hardsigmoid(match: Match, ctx: LoweringContext) -> fx.Node:
 
 
 def leaky_relu(match: Match, ctx: LoweringContext) -> fx.Node:
-    slope = spellings.arguments(match.output, match.modules[0])["negative_slope"]
+    slope = arguments(match.output, match.modules[0])["negative_slope"]
     return ctx.call(OPS.leaky_relu, *ctx.inputs, slope, False, *ctx.output)
 
 
-def elu(match: Match, ctx: LoweringContext) -> fx.Node:
-    alpha = spellings.arguments(match.output, match.modules[0])["alpha"]
-    return ctx.call(OPS.elu, *ctx.inputs, *ctx.output, alpha)
+def batch_norm(match: Match, ctx: LoweringContext) -> fx.Node:
+    names = ("weight", "bias", "running_mean", "running_var")
+    return _clamped(match, ctx, _norm(match, ctx, match.pattern.name.removesuffix("_clamp"), (), names))
+
+
+def layer_norm(match: Match, ctx: LoweringContext) -> fx.Node:
+    layer: Any = match.modules[0]
+    return _norm(match, ctx, "layer_norm", (list(layer.normalized_shape),))
+
+
+def group_norm(match: Match, ctx: LoweringContext) -> fx.Node:
+    layer: Any = match.modules[0]
+    return _norm(match, ctx, "group_norm", (layer.num_groups,))
+
+
+def instance_norm(match: Match, ctx: LoweringContext) -> fx.Node:
+    return _norm(match, ctx, "instance_norm", ())
+
+
+def _norm(
+    match: Match,
+    ctx: LoweringContext,
+    kernel: str,
+    leading: tuple[Any, ...],
+    names: tuple[str, ...] = ("weight", "bias"),
+) -> fx.Node:
+    layer = match.modules[0]
+    assert layer is not None, "capture makes modules of norms, and patterns reject the others"
+    return ctx.module(QuantizedNorm(layer, kernel, leading, names), *ctx.inputs, *ctx.output)
+
+
+def pad_copies(match: Match, ctx: LoweringContext) -> fx.Node:
+    layer: Any = match.modules[0]
+    if layer is None:
+        found = arguments(match.output, None)
+        return ctx.call(functions.pad_copies, *ctx.inputs, tuple(found["pad"]), found["mode"])
+    mode = next(mode for mode in functions.PAD_MODES if type(layer).__name__.lower().startswith(mode[:5]))
+    return ctx.call(functions.pad_copies, *ctx.inputs, tuple(layer.padding), mode)
+
+
+def nearest(match: Match, ctx: LoweringContext) -> fx.Node:
+    """The kernel for 2d images takes quantized tensors; those for signals and volumes take bytes."""
+    return ctx.copy() if value_of(match.inputs[0]).rank == 4 else on_codes(match, ctx)
+
+
+def pixel_unshuffle(match: Match, ctx: LoweringContext) -> fx.Node:
+    factor = arguments(match.output, match.modules[0])["downscale_factor"]
+    return ctx.call(functions.pixel_unshuffle, *ctx.inputs, factor)
+
+
+def on_codes(match: Match, ctx: LoweringContext) -> fx.Node:
+    """For an op that moves or picks values and runs on bytes, but not on quantized tensors."""
+    codes = ctx.copy(dict(zip(match.inputs, (ctx.call_method("int_repr", x) for x in ctx.inputs), strict=True)))
+    return ctx.call(functions.from_codes, codes, *ctx.output)
 
 
 def same(match: Match, ctx: LoweringContext) -> fx.Node:

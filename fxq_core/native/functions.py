@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+PAD_MODES = ("reflect", "replicate", "circular")
+
 
 def clamp(x: torch.Tensor, low: float, high: float) -> torch.Tensor:
     """Limit the values of ``x``; a limit may be infinite.
@@ -16,6 +18,38 @@ def clamp(x: torch.Tensor, low: float, high: float) -> torch.Tensor:
     lowest, highest = (round(min(max(limit / scale, -256.0), 256.0)) + zero_point for limit in (low, high))
     codes = x.int_repr().clamp(min(max(lowest, 0), 255), min(max(highest, 0), 255))
     return torch._make_per_tensor_quantized_tensor(codes, scale, zero_point)
+
+
+def from_codes(codes: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
+    """The quantized tensor that uint8 codes stand for."""
+    return torch._make_per_tensor_quantized_tensor(codes, scale, zero_point)
+
+
+def negated(x: torch.Tensor) -> torch.Tensor:
+    """``-x``, exactly: code ``255 - c`` with zero point ``255 - z`` stands for the negative of code ``c``."""
+    return from_codes(x.int_repr().bitwise_not_(), x.q_scale(), 255 - x.q_zero_point())
+
+
+def pad_copies(x: torch.Tensor, pad: tuple[int, ...], mode: str) -> torch.Tensor:
+    """Pad as ``F.pad(x, pad, mode)`` does with ``"reflect"``, ``"replicate"`` or ``"circular"``, for any rank."""
+    for dim, (before, after) in enumerate(zip(pad[0::2], pad[1::2], strict=True), start=1):
+        size = x.shape[-dim]
+        index = torch.arange(-before, size + after)
+        if mode == "replicate":
+            index = index.clamp(0, size - 1)
+        elif mode == "circular":
+            index = index % size
+        else:
+            index = (size - 1) - ((size - 1) - index.abs()).abs()
+        x = x.index_select(-dim, index)
+    return x
+
+
+def pixel_unshuffle(x: torch.Tensor, factor: int) -> torch.Tensor:
+    """As ``F.pixel_unshuffle``, which gives an empty quantized tensor a wrong shape."""
+    if x.numel():
+        return F.pixel_unshuffle(x, factor)
+    return from_codes(F.pixel_unshuffle(x.int_repr(), factor), x.q_scale(), x.q_zero_point())
 
 
 def hardswish(x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
@@ -32,4 +66,4 @@ def hardsigmoid(x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
 
 
 def _empty(x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
-    return torch._make_per_tensor_quantized_tensor(x.int_repr(), scale, zero_point)
+    return from_codes(x.int_repr(), scale, zero_point)

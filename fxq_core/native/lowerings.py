@@ -5,32 +5,50 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 
-from fxq_core import builtin
+from fxq_core import builtin, weight_only
 from fxq_core.native import emitters as emit
-from fxq_core.ranges import FIXED
+from fxq_core.ranges import FIXED, IN_FLOAT
 from fxq_core.types import Emit, Lowering
 
+# for patterns that a clamp-like op may end
+CLAMPED: Mapping[str, Emit] = MappingProxyType(
+    {
+        **{f"conv{dims}d": emit.conv for dims in (1, 2, 3)},
+        **{f"conv_transpose{dims}d": emit.conv_transpose for dims in (1, 2, 3)},
+        **{f"batch_norm{dims}d": emit.batch_norm for dims in (1, 2, 3)},
+        "linear": emit.linear,
+        "add": emit.add,
+        "sub": emit.sub,
+        "mul": emit.mul,
+    }
+)
 EMITTERS: Mapping[str, Emit] = MappingProxyType(
     {
-        **dict.fromkeys((*builtin.SHARED, "mean"), emit.same),
-        **dict.fromkeys((p for name in builtin.CONV for p in (name, f"{name}_clamp")), emit.conv),
-        **dict.fromkeys((p for name in builtin.CONV_TRANSPOSE for p in (name, f"{name}_clamp")), emit.conv_transpose),
-        **dict.fromkeys(("linear", "linear_clamp"), emit.linear),
-        **dict.fromkeys(("add", "add_clamp"), emit.add),
-        **dict.fromkeys(("mul", "mul_clamp"), emit.mul),
+        **dict.fromkeys(builtin.SHARED, emit.same),
+        **CLAMPED,
+        **{f"{name}_clamp": emitter for name, emitter in CLAMPED.items()},
+        **dict.fromkeys(IN_FLOAT, emit.in_float),
+        **dict.fromkeys(("amax", "amin", "roll"), emit.on_codes),
         "quantize": emit.quantize,
         "dequantize": emit.dequantize,
         "constant": emit.constant,
         "clamp": emit.clamp,
         "cat": emit.cat,
+        "stack": emit.stack,
         "identity": emit.nothing,
+        "pad_copies": emit.pad_copies,
+        "interpolate_nearest": emit.nearest,
+        "pixel_unshuffle": emit.pixel_unshuffle,
         "sigmoid": emit.sigmoid,
         "tanh": emit.same,
         "hardsigmoid": emit.hardsigmoid,
         "hardswish": emit.hardswish,
         "leaky_relu": emit.leaky_relu,
-        "elu": emit.elu,
-        "silu": emit.in_float,
+        "layer_norm": emit.layer_norm,
+        "group_norm": emit.group_norm,
+        "instance_norm": emit.instance_norm,
+        "embedding": weight_only.emit_embedding,
+        "embedding_bag": weight_only.emit_embedding_bag,
     }
 )
 
@@ -47,4 +65,5 @@ def native_lowerings(
     """
     for pattern, emitter in {**EMITTERS, **instead}.items():
         if pattern not in without:
-            yield Lowering(engine=engine, pattern=pattern, emit=emitter, output=FIXED.get(pattern))
+            in_float = emitter is emit.in_float
+            yield Lowering(engine=engine, pattern=pattern, emit=emitter, output=FIXED.get(pattern), in_float=in_float)

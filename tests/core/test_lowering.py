@@ -55,7 +55,7 @@ def emit_folded(match: fxq.Match, ctx: fxq.LoweringContext) -> fx.Node:
 
 
 def clamp_of(match: fxq.Match) -> tuple[float, float]:
-    from fxq_core.spellings import clamp_bounds
+    from fxq_core.signatures import clamp_bounds
 
     return clamp_bounds(match.output, match.modules[-1])
 

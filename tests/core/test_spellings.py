@@ -74,7 +74,7 @@ def op_for(spelling: Any, family: str) -> Callable[[torch.Tensor], Any]:
 
 def families() -> list[tuple[str, Any]]:
     """Each pattern that stands behind a layer, with each of its spellings."""
-    tables: dict[str, Any] = {**builtin.BINARY, **builtin.UNARY, **builtin.SHARED}
+    tables: dict[str, Any] = {**builtin.BINARY, **builtin.OWN_RANGE, **builtin.SHARED}
     tables |= {"clamp": spellings.CLAMP_LIKE, "mean": spellings.MEAN, "identity": spellings.IDENTITY}
     return [(family, spelling) for family, ops in tables.items() for spelling in sorted(ops, key=str)]
 
@@ -127,7 +127,7 @@ def test_a_module_in_place_is_the_pattern_too(module: Any) -> None:
     pattern = (
         "conv2d_clamp"
         if module in spellings.CLAMP_LIKE
-        else next(n for n, ops in builtin.UNARY.items() if module in ops)
+        else next(n for n, ops in builtin.OWN_RANGE.items() if module in ops)
     )
     check(module(inplace=True), pattern, 2)
 

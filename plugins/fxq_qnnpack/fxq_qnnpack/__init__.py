@@ -9,7 +9,7 @@ from torch import fx
 
 from fxq_core import Engine, Lowering, LoweringContext, Match, hookimpl
 from fxq_core.native import emitters, native_engine, native_lowerings
-from fxq_core.spellings import arguments
+from fxq_core.signatures import arguments
 from fxq_core.types import Emit
 
 ENGINE = "qnnpack"
