@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from fxq_core.capture.values import value_of
 from fxq_core.context import LoweringContext, QWeight
 from fxq_core.ranges import FIXED, IN_FLOAT
 from fxq_core.types import Engine, Lowering, Match, QSpec
@@ -93,7 +94,8 @@ def emit_layer(match: Match, ctx: LoweringContext) -> fx.Node:
 
 
 def emit_any(match: Match, ctx: LoweringContext) -> fx.Node:
-    return _rounded(ctx.copy(), ctx)
+    # what picks tensors apart changes no number, and a tuple can't be rounded
+    return ctx.copy() if value_of(match.output).kind == "tensors" else _rounded(ctx.copy(), ctx)
 
 
 def emit_quantize(match: Match, ctx: LoweringContext) -> fx.Node:

@@ -73,11 +73,11 @@ def _refine(captured: Captured, example: Arguments) -> Any:
     try:
         _record(captured, example)
         for path, part in captured.parts.items():
+            functionalize(part)
+            drop_unused(part)
             simplify_operands(part)
             fold_constants(part)
             canonicalize(part)
-            functionalize(part)
-            drop_unused(part)
             views_to_reshapes(part)
             for name, fate in fold_batch_norms(part).items():
                 captured.folded[f"{path}.{name}" if path else name] = fate

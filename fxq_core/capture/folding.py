@@ -15,7 +15,7 @@ from torch import fx, nn
 
 from fxq_core.capture.graphs import add_module
 from fxq_core.capture.tracer import own_behaviour
-from fxq_core.capture.values import REASON, value_of
+from fxq_core.capture.values import value_of
 
 FOLDABLE: dict[type[nn.Module], tuple[type[nn.Module], ...]] = {
     nn.BatchNorm1d: (nn.Conv1d, nn.ConvTranspose1d),
@@ -26,7 +26,7 @@ TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 def fold_batch_norms(graph_module: fx.GraphModule) -> dict[str, str]:
-    """Fold every batch norm that can be; the others get a reason and stay.
+    """Fold every batch norm that can be; the others are layers of their own.
 
     Returns:
         What became of each folded batch norm: a sentence, by its module path.
@@ -41,9 +41,7 @@ def fold_batch_norms(graph_module: fx.GraphModule) -> dict[str, str]:
         if type(norm) not in FOLDABLE:
             continue
         source = node.args[0] if node.args else node.kwargs["input"]
-        reason = _unfoldable(graph_module, norm, source)
-        if reason:
-            node.meta[REASON] = reason
+        if not _follows_alone(graph_module, norm, source):
             continue
         layer = graph_module.get_submodule(source.target)
         shared = calls[source.target] > 1 or any(path.startswith(f"{source.target}.") for path in read)
@@ -55,23 +53,15 @@ def fold_batch_norms(graph_module: fx.GraphModule) -> dict[str, str]:
     return folded
 
 
-def _unfoldable(graph_module: fx.GraphModule, norm: Any, source: Any) -> str | None:
-    if norm.running_mean is None or norm.running_var is None:
-        return "its statistics are computed from each batch"
-    if own := own_behaviour(norm):
-        return own
-    alone = "it does not directly follow a convolution or linear layer, so it can't be folded"
-    if not isinstance(source, fx.Node) or source.op != "call_module":
-        return alone
+def _follows_alone(graph_module: fx.GraphModule, norm: Any, source: Any) -> bool:
+    """Whether a batch norm with statistics is all that becomes of the output of a layer it can be folded into."""
+    if norm.running_mean is None or norm.running_var is None or own_behaviour(norm):
+        return False
+    if not isinstance(source, fx.Node) or source.op != "call_module" or len(source.users) > 1:
+        return False
     layer = graph_module.get_submodule(str(source.target))
     linear = type(layer) is nn.Linear and type(norm) is nn.BatchNorm1d and value_of(source).rank == 2
-    if type(layer) not in FOLDABLE[type(norm)] and not linear:
-        return alone
-    if own := own_behaviour(layer):
-        return f"{source.target} before it stays in float: {own}"
-    if len(source.users) > 1:
-        return f"the output of {source.target} is also used without it"
-    return None
+    return (type(layer) in FOLDABLE[type(norm)] or linear) and not own_behaviour(layer)
 
 
 def fold(layer: Any, norm: Any) -> nn.Module:

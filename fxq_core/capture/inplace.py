@@ -11,7 +11,7 @@ from torch import fx, nn
 
 from fxq_core import spellings
 from fxq_core.capture.tracer import INPLACE_OPERATORS, has_hooks, is_layer
-from fxq_core.capture.values import FLOAT_ONLY, REASON, value_of, written_by
+from fxq_core.capture.values import FLOAT_ONLY, REASON, WRITES, value_of, written_by
 
 OPERATORS = {getattr(operator, f"__i{name}__"): getattr(operator, f"__{name}__") for name in INPLACE_OPERATORS}
 
@@ -68,6 +68,7 @@ def _rewrite(node: fx.Node, written: fx.Node, modules: dict[str, nn.Module]) -> 
     node.target = _out_of_place(node, modules)
     if "inplace" in node.kwargs:
         node.kwargs = {**node.kwargs, "inplace": False}
+    node.meta[WRITES] = ()
     written.replace_all_uses_with(node, delete_user_cb=lambda user: user > node)
 
 

@@ -119,34 +119,36 @@ def leaky_relu(match: Match, ctx: LoweringContext) -> fx.Node:
 
 
 def batch_norm(match: Match, ctx: LoweringContext) -> fx.Node:
-    names = ("weight", "bias", "running_mean", "running_var")
-    return _clamped(match, ctx, _norm(match, ctx, match.pattern.name.removesuffix("_clamp"), (), names))
+    layer: Any = match.modules[0]
+    variance = layer.running_var
+    tensors = {
+        # the kernel insists on both
+        "weight": torch.ones_like(variance) if layer.weight is None else layer.weight,
+        "bias": torch.zeros_like(variance) if layer.bias is None else layer.bias,
+        "running_mean": layer.running_mean,
+        "running_var": variance,
+    }
+    norm = QuantizedNorm(match.pattern.name.removesuffix("_clamp"), (), tensors, layer.eps)
+    return _clamped(match, ctx, ctx.module(norm, *ctx.inputs, *ctx.output))
 
 
 def layer_norm(match: Match, ctx: LoweringContext) -> fx.Node:
     layer: Any = match.modules[0]
-    return _norm(match, ctx, "layer_norm", (list(layer.normalized_shape),))
+    return _norm(layer, ctx, "layer_norm", list(layer.normalized_shape))
 
 
 def group_norm(match: Match, ctx: LoweringContext) -> fx.Node:
     layer: Any = match.modules[0]
-    return _norm(match, ctx, "group_norm", (layer.num_groups,))
+    return _norm(layer, ctx, "group_norm", layer.num_groups)
 
 
 def instance_norm(match: Match, ctx: LoweringContext) -> fx.Node:
-    return _norm(match, ctx, "instance_norm", ())
+    return _norm(match.modules[0], ctx, "instance_norm")
 
 
-def _norm(
-    match: Match,
-    ctx: LoweringContext,
-    kernel: str,
-    leading: tuple[Any, ...],
-    names: tuple[str, ...] = ("weight", "bias"),
-) -> fx.Node:
-    layer = match.modules[0]
-    assert layer is not None, "capture makes modules of norms, and patterns reject the others"
-    return ctx.module(QuantizedNorm(layer, kernel, leading, names), *ctx.inputs, *ctx.output)
+def _norm(layer: Any, ctx: LoweringContext, kernel: str, *leading: Any) -> fx.Node:
+    tensors = {"weight": layer.weight, "bias": layer.bias}
+    return ctx.module(QuantizedNorm(kernel, leading, tensors, layer.eps), *ctx.inputs, *ctx.output)
 
 
 def pad_copies(match: Match, ctx: LoweringContext) -> fx.Node:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,17 +15,18 @@ class QuantizedNorm(nn.Module):
     """A normalization; ``forward(x, scale, zero_point)`` takes and gives quantized tensors of one shape.
 
     Args:
-        layer: the float layer; what it holds under the names of ``tensors`` is kept under the same names.
         kernel: the name of the kernel in ``torch.ops.quantized``.
         leading: the kernel's arguments between the input and the tensors.
-        tensors: which tensors of the layer the kernel takes, in its order.
+        tensors: the float tensors that the kernel takes, in its order, under the names they have in the float layer.
+        eps: what is added to the variance.
     """
 
-    def __init__(self, layer: Any, kernel: str, leading: tuple[Any, ...], tensors: tuple[str, ...]) -> None:
+    def __init__(
+        self, kernel: str, leading: tuple[Any, ...], tensors: Mapping[str, torch.Tensor | None], eps: float
+    ) -> None:
         super().__init__()
-        self.kernel, self.leading, self.tensors, self.eps = kernel, leading, tensors, layer.eps
-        for name in tensors:
-            tensor = getattr(layer, name)
+        self.kernel, self.leading, self.tensors, self.eps = kernel, leading, tuple(tensors), eps
+        for name, tensor in tensors.items():
             self.register_buffer(name, None if tensor is None else tensor.detach().clone())
 
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import fx
 
+import fxq_core as fxq
+from fxq_core.lowering import lower
+from fxq_core.matching import Candidate
 from fxq_core.quantized_module import SOURCE, QuantizedModule
+from fxq_core.reference import REFERENCE
 
 
 class _Recording(fx.Interpreter):
@@ -45,6 +50,23 @@ class _Checking(fx.Interpreter):
             exact = torch.empty_like(result.int_repr()).copy_(codes)
             return torch._make_per_tensor_quantized_tensor(exact, result.q_scale(), result.q_zero_point())
         return result
+
+
+def on_reference(quantizer: fxq.Quantizer) -> Any:
+    """What a calibrated quantizer would give on the reference engine, by the very plan of its own engine."""
+    registry = quantizer.plan.registry
+
+    def lowered_by_reference(candidate: Candidate) -> Candidate:
+        lowering = registry.lowering(REFERENCE, candidate.match.pattern.name)
+        assert lowering is not None
+        return Candidate(candidate.match, lowering)
+
+    parts = tuple(
+        replace(part, chosen={output: lowered_by_reference(c) for output, c in part.chosen.items()})
+        for part in quantizer.plan.parts
+    )
+    with torch.no_grad():
+        return lower(replace(quantizer.plan, engine=REFERENCE, parts=parts), quantizer._prepared)
 
 
 def op_errors(lowered: QuantizedModule, reference: QuantizedModule, *inputs: Any) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""One small model per op and spelling, each behind a convolution, since an op without int8 inputs stays float."""
+"""One small model per op and spelling, each between two layers: elsewhere an op may be worth more in float."""
 
 from __future__ import annotations
 
@@ -12,27 +12,48 @@ from torch import nn
 
 
 class Sample(NamedTuple):
-    """``op`` follows a convolution over ``dims`` dimensions; ``pattern`` must claim it."""
+    """``op`` stands between a convolution over ``dims`` dimensions and a linear layer; ``pattern`` must claim it."""
 
     pattern: str
     op: Callable[[torch.Tensor], torch.Tensor]
     dims: int = 2
 
 
-class Behind(nn.Module):
-    """A convolution, then the op of a sample."""
+SHAPES = {1: (6,), 2: (6, 7), 3: (4, 4, 4)}
+
+
+class Between(nn.Module):
+    """A convolution, the op of a sample, and a linear layer over the last dimension, so that int8 is worth it."""
 
     def __init__(self, sample: Sample) -> None:
         super().__init__()
-        self.first = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[sample.dims](5, 7, 1)
+        self.first = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[sample.dims](5, 8, 1)
         self.op = sample.op
+        features = self.op(torch.rand(2, 8, *SHAPES[sample.dims])).shape[-1]
+        self.last = nn.Linear(features, 3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.op(self.first(x))
+        return self.last(self.op(self.first(x)))
 
 
 def pooled(x: torch.Tensor) -> torch.Tensor:
     return F.avg_pool2d(x, 2)
+
+
+def shuffled(x: torch.Tensor) -> torch.Tensor:
+    first, second = x.chunk(2, dim=1)
+    return torch.cat([second, F.relu(first)], 1)
+
+
+class Product(nn.Module):
+    """The product of two layers' outputs: a lone one of a value with itself costs less in float."""
+
+    def __init__(self, layer: nn.Module, product: Callable[..., torch.Tensor]) -> None:
+        super().__init__()
+        self.layer, self.product = layer, product
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.product(x, self.layer(x).transpose(-1, -2))
 
 
 def spatial_mean(x: torch.Tensor) -> torch.Tensor:
@@ -49,9 +70,9 @@ SAMPLES = {
     "conv clamp min": Sample("conv2d_clamp", lambda x: torch.clamp(x, min=-0.1)),
     "conv1d relu": Sample("conv1d_clamp", torch.relu, 1),
     "conv3d relu": Sample("conv3d_clamp", torch.relu, 3),
-    "conv_transpose1d": Sample("conv_transpose1d", nn.ConvTranspose1d(7, 4, 3, 2), 1),
-    "conv_transpose2d": Sample("conv_transpose2d", nn.ConvTranspose2d(7, 4, 3, 2, output_padding=1)),
-    "conv_transpose2d relu": Sample("conv_transpose2d_clamp", nn.Sequential(nn.ConvTranspose2d(7, 4, 2), nn.ReLU())),
+    "conv_transpose1d": Sample("conv_transpose1d", nn.ConvTranspose1d(8, 4, 3, 2), 1),
+    "conv_transpose2d": Sample("conv_transpose2d", nn.ConvTranspose2d(8, 4, 3, 2, output_padding=1)),
+    "conv_transpose2d relu": Sample("conv_transpose2d_clamp", nn.Sequential(nn.ConvTranspose2d(8, 4, 2), nn.ReLU())),
     "add": Sample("add", lambda x: x + F.relu(x)),
     "add itself": Sample("add", lambda x: operator.add(x, x)),
     "add in place": Sample("add", lambda x: F.relu(x).add_(x)),
@@ -82,10 +103,10 @@ SAMPLES = {
     "mean 1d": Sample("mean", lambda x: x.mean(-1), 1),
     "flatten": Sample("flatten", nn.Flatten()),
     "flatten method": Sample("flatten", lambda x: x.flatten(2)),
-    "reshape": Sample("reshape", lambda x: x.reshape(x.shape[0], 7, 42)),
-    "view": Sample("reshape", lambda x: x.view(x.size(0), 7 * 42)),
+    "reshape": Sample("reshape", lambda x: x.reshape(x.shape[0], 8, 42)),
+    "view": Sample("reshape", lambda x: x.view(x.size(0), 8 * 42)),
     "permute": Sample("permute", lambda x: x.permute(0, 2, 3, 1)),
-    "permute, contiguous, view": Sample("contiguous", lambda x: x.permute(0, 2, 3, 1).contiguous().view(-1, 7)),
+    "permute, contiguous, view": Sample("contiguous", lambda x: x.permute(0, 2, 3, 1).contiguous().view(-1, 8)),
     "transpose": Sample("transpose", lambda x: x.transpose(1, 2)),
     "unsqueeze": Sample("unsqueeze", lambda x: x.unsqueeze(1)),
     "squeeze": Sample("squeeze", lambda x: torch.squeeze(spatial_mean(x), -1)),
@@ -102,4 +123,84 @@ SAMPLES = {
     "relu6 alone": Sample("clamp", lambda x: F.relu6(pooled(x))),
     "hardtanh alone": Sample("clamp", lambda x: F.hardtanh(pooled(x), -0.2, 0.2)),
     "clamp_max alone": Sample("clamp", lambda x: torch.clamp_max(pooled(x), 0.1)),
+    "relu of a tuple": Sample("clamp", lambda x: F.relu(x.chunk(2, 1)[0])),
+    "sub": Sample("sub", lambda x: x - F.hardswish(x)),
+    "sub relu": Sample("sub_clamp", lambda x: torch.sub(F.hardswish(x), x).relu()),
+    "add a number": Sample("add", lambda x: x + 0.3),
+    "add to a number": Sample("add", lambda x: 1 + x),
+    "add a number in place": Sample("add", lambda x: F.hardswish(x).add_(-0.5)),
+    "subtract a number": Sample("add", lambda x: x - 0.3),
+    "subtract from a number": Sample("sub", lambda x: 1 - x),
+    "multiply by a number": Sample("mul", lambda x: 0.7 * x),
+    "multiply by a negative number": Sample("mul", lambda x: x.mul(-0.7)),
+    "divide by a number": Sample("mul", lambda x: x / 3),
+    "matmul": Sample("matmul", Product(nn.Conv2d(8, 8, 1), operator.matmul)),
+    "bmm": Sample("matmul", Product(nn.Conv1d(8, 8, 1), torch.bmm), 1),
+    "softmax": Sample("softmax", lambda x: x.softmax(-1)),
+    "softmax module": Sample("softmax", nn.Softmax(1)),
+    "gelu": Sample("gelu", nn.GELU()),
+    "gelu tanh": Sample("gelu", lambda x: F.gelu(x, approximate="tanh")),
+    "prelu": Sample("prelu", nn.PReLU()),
+    "prelu of channels": Sample("prelu", nn.PReLU(8, 0.1)),
+    "batch_norm1d": Sample("batch_norm1d", nn.Sequential(nn.Hardswish(), nn.BatchNorm1d(8)), 1),
+    "batch_norm1d flat": Sample("batch_norm1d", nn.Sequential(nn.Flatten(), nn.BatchNorm1d(48)), 1),
+    "batch_norm2d": Sample("batch_norm2d", nn.Sequential(nn.Hardswish(), nn.BatchNorm2d(8))),
+    "batch_norm2d relu": Sample("batch_norm2d_clamp", nn.Sequential(nn.Hardswish(), nn.BatchNorm2d(8), nn.ReLU())),
+    "batch_norm2d relu6": Sample("batch_norm2d_clamp", nn.Sequential(nn.Hardswish(), nn.BatchNorm2d(8), nn.ReLU6())),
+    "batch_norm2d plain": Sample("batch_norm2d", nn.Sequential(nn.Hardswish(), nn.BatchNorm2d(8, affine=False))),
+    "batch_norm3d": Sample("batch_norm3d", nn.Sequential(nn.Hardswish(), nn.BatchNorm3d(8)), 3),
+    "layer_norm": Sample("layer_norm", nn.LayerNorm(7)),
+    "layer_norm of two": Sample("layer_norm", nn.LayerNorm((6, 7), elementwise_affine=False)),
+    "layer_norm function": Sample("layer_norm", lambda x: F.layer_norm(x.permute(0, 2, 3, 1), (8,))),
+    "group_norm": Sample("group_norm", nn.GroupNorm(4, 8)),
+    "group_norm function": Sample("group_norm", lambda x: F.group_norm(x, 2)),
+    "instance_norm1d": Sample("instance_norm", nn.InstanceNorm1d(8, affine=True), 1),
+    "instance_norm2d": Sample("instance_norm", nn.InstanceNorm2d(8)),
+    "instance_norm3d": Sample("instance_norm", nn.InstanceNorm3d(8, affine=True), 3),
+    "amax": Sample("amax", lambda x: x.amax(1)),
+    "max of a dimension": Sample("amax", lambda x: torch.max(x, 2)[0]),
+    "max values": Sample("amax", lambda x: x.max(dim=1, keepdim=True).values),
+    "min of a dimension": Sample("amin", lambda x: x.min(1)[0]),
+    "stack": Sample("stack", lambda x: torch.stack([x, F.relu(x)], 1)),
+    "stack last": Sample("stack", lambda x: torch.stack((F.hardswish(x), x), dim=-1)),
+    "slice": Sample("getitem", lambda x: x[:, 1::2, :-1]),
+    "pick": Sample("getitem", lambda x: x[:, 3]),
+    "new dimension": Sample("getitem", lambda x: x[..., None, :]),
+    "slice by shape": Sample("getitem", lambda x: x[:, :, : x.size(2) - 1]),
+    "narrow": Sample("narrow", lambda x: x.narrow(1, 2, 4)),
+    "select": Sample("narrow", lambda x: torch.select(x, 1, -1)),
+    "chunk": Sample("chunk", shuffled),
+    "chunk one": Sample("chunk", lambda x: torch.chunk(x, 3, 1)[2]),
+    "split": Sample("chunk", lambda x: torch.split(x, 4, 1)[-1]),
+    "split sizes": Sample("chunk", lambda x: x.split([3, 5], dim=1)[1]),
+    "unbind": Sample("chunk", lambda x: x.unbind(1)[0]),
+    "unflatten": Sample("unflatten", lambda x: x.unflatten(1, (2, 4))),
+    "movedim": Sample("transpose", lambda x: x.movedim(1, -1)),
+    "expand": Sample("expand", lambda x: spatial_mean(x).expand(-1, -1, 3, 4)),
+    "expand as": Sample("expand", lambda x: spatial_mean(x).expand_as(x)),
+    "repeat": Sample("repeat", lambda x: x.repeat(1, 2, 1, 1)),
+    "repeat_interleave": Sample("repeat", lambda x: torch.repeat_interleave(x, 2, 1)),
+    "roll": Sample("roll", lambda x: torch.roll(x, (1, -2), (2, 3))),
+    "flip": Sample("flip", lambda x: x.flip(3)),
+    "pad": Sample("pad", lambda x: F.pad(x, (1, 2, 0, 1))),
+    "pad module": Sample("pad", nn.ZeroPad2d((1, 0, 2, 1))),
+    "crop": Sample("pad", lambda x: F.pad(x, (-1, 1))),
+    "reflect": Sample("pad_copies", lambda x: F.pad(x, (1, 2, 3, 1), mode="reflect")),
+    "reflect 1d": Sample("pad_copies", nn.ReflectionPad1d((2, 1)), 1),
+    "replicate": Sample("pad_copies", nn.ReplicationPad2d((1, 2, 0, 1))),
+    "circular": Sample("pad_copies", lambda x: F.pad(x, (1, 2, 0, 1), mode="circular")),
+    "circular 3d": Sample("pad_copies", lambda x: F.pad(x, (1, 2, 0, 1, 1, 1), mode="circular"), 3),
+    "padding by name": Sample("pad", nn.Conv2d(8, 4, 2, padding="same")),
+    "padding by copies": Sample("pad_copies", nn.Conv2d(8, 4, 3, padding=1, padding_mode="reflect")),
+    "nearest": Sample("interpolate_nearest", lambda x: F.interpolate(x, scale_factor=2)),
+    "nearest to a size": Sample("interpolate_nearest", lambda x: F.interpolate(x, (9, 11), mode="nearest-exact")),
+    "nearest 1d": Sample("interpolate_nearest", nn.Upsample(scale_factor=2), 1),
+    "nearest 3d": Sample("interpolate_nearest", nn.Upsample(scale_factor=2), 3),
+    "bilinear": Sample("interpolate", lambda x: F.interpolate(x, scale_factor=2, mode="bilinear")),
+    "bilinear module": Sample("interpolate", nn.Upsample((9, 5), mode="bilinear", align_corners=True)),
+    "bicubic": Sample("interpolate", lambda x: F.interpolate(x, (9, 9), mode="bicubic", align_corners=False)),
+    "pixel_shuffle": Sample("pixel_shuffle", nn.PixelShuffle(2)),
+    "pixel_unshuffle": Sample("pixel_unshuffle", lambda x: F.pixel_unshuffle(x[..., :6], 2)),
+    "channel_shuffle": Sample("channel_shuffle", nn.ChannelShuffle(4)),
+    "clone": Sample("identity", lambda x: x.clone().float()),
 }
