@@ -58,7 +58,7 @@ def of_images(build: Callable[[], nn.Module], size: int, cnn: bool = True) -> En
 GALLERY: Mapping[str, Entry] = MappingProxyType(
     {
         "resnet": of_images(ResNet, 64),
-        "mobilenet_v2": of_images(partial(MobileNetV2, classes=10, width=0.25), 64),
+        "mobilenet_v2": of_images(partial(MobileNetV2, classes=10, width=0.25, repeats=2, stages=5), 64),
         "mobilenet_v3": of_images(MobileNetV3, 64),
         "efficientnet": of_images(EfficientNet, 64),
         "shufflenet_v2": of_images(ShuffleNetV2, 64),

@@ -57,9 +57,7 @@ class Transition(nn.Sequential):
 
 
 class DenseNet(nn.Module):
-    def __init__(
-        self, growth: int = 12, blocks: tuple[int, ...] = (3, 3, 3), width: int = 24, classes: int = 10
-    ) -> None:
+    def __init__(self, growth: int = 12, blocks: tuple[int, ...] = (3, 3), width: int = 24, classes: int = 10) -> None:
         super().__init__()
         first: list[tuple[str, nn.Module]] = [
             ("conv0", nn.Conv2d(3, width, kernel_size=7, stride=2, padding=3, bias=False)),

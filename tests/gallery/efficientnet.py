@@ -8,7 +8,7 @@ from torch import nn
 from gallery.layers import ConvNormAct, DropPath, SqueezeExcite
 
 # expansion, kernel, stride, outputs, blocks
-STAGES = [(1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 32, 2), (6, 3, 2, 48, 2)]
+STAGES = [(1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 32, 2), (6, 3, 2, 48, 1)]
 
 
 class MBConv(nn.Module):
@@ -20,7 +20,7 @@ class MBConv(nn.Module):
         if hidden != inputs:
             layers.append(ConvNormAct(inputs, hidden, act=nn.SiLU))
         layers.append(ConvNormAct(hidden, hidden, kernel, stride, groups=hidden, act=nn.SiLU))
-        layers.append(SqueezeExcite(hidden, max(1, inputs // 4), act=nn.SiLU))
+        layers.append(SqueezeExcite(hidden, max(8, inputs // 4), act=nn.SiLU))
         layers.append(ConvNormAct(hidden, outputs, act=None))
         self.block = nn.Sequential(*layers)
         self.stochastic_depth = DropPath(0.1)

@@ -29,7 +29,7 @@ class InvertedResidual(nn.Module):
             layers.append(ConvNormAct(inputs, expanded, act=act))
         layers.append(ConvNormAct(expanded, expanded, kernel, stride, groups=expanded, act=act))
         if excite:
-            layers.append(SqueezeExcite(expanded, expanded // 4, gate=nn.Hardsigmoid))
+            layers.append(SqueezeExcite(expanded, max(8, expanded // 4), gate=nn.Hardsigmoid))
         layers.append(ConvNormAct(expanded, outputs, act=None))
         self.block = nn.Sequential(*layers)
 

@@ -27,7 +27,7 @@ class ResBottleneckBlock(nn.Module):
         self.proj = None
         if inputs != outputs or stride != 1:
             self.proj = ConvNormAct(inputs, outputs, 1, stride, act=None)
-        self.f = BottleneckTransform(inputs, outputs, stride, group_width, inputs // 4)
+        self.f = BottleneckTransform(inputs, outputs, stride, group_width, max(8, inputs // 4))
         self.activation = nn.ReLU(inplace=True)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -58,37 +58,33 @@ class Backbone(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.stem = conv(3, width, 3, 2)
-        self.stage1 = nn.Sequential(conv(width, 2 * width, 3, 2), C2f(2 * width, 2 * width, shortcut=True))
-        self.stage2 = nn.Sequential(conv(2 * width, 4 * width, 3, 2), C2f(4 * width, 4 * width, shortcut=True))
-        self.stage3 = nn.Sequential(conv(4 * width, 8 * width, 3, 2), SPPF(8 * width, 8 * width))
+        self.stage1 = nn.Sequential(conv(width, 4 * width, 3, 2), C2f(4 * width, 4 * width, shortcut=True))
+        self.stage2 = nn.Sequential(conv(4 * width, 8 * width, 3, 2), SPPF(8 * width, 8 * width))
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        p2 = self.stage1(self.stem(x))
-        p3 = self.stage2(p2)
-        return [p2, p3, self.stage3(p3)]
+        p3 = self.stage1(self.stem(x))
+        return [p3, self.stage2(p3)]
 
 
 class PAN(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.upsample = nn.Upsample(None, 2, "nearest")
-        self.top_down1 = C2f(12 * width, 4 * width)
-        self.top_down2 = C2f(6 * width, 2 * width)
-        self.down1 = conv(2 * width, 2 * width, 3, 2)
-        self.bottom_up1 = C2f(6 * width, 4 * width)
+        self.top_down = C2f(12 * width, 4 * width)
+        self.down = conv(4 * width, 4 * width, 3, 2)
+        self.bottom_up = C2f(12 * width, 8 * width)
 
     def forward(self, features: list[torch.Tensor]) -> list[torch.Tensor]:
-        p2, p3, p4 = features
-        n3 = self.top_down1(torch.cat([self.upsample(p4), p3], 1))
-        n2 = self.top_down2(torch.cat([self.upsample(n3), p2], 1))
-        return [n2, self.bottom_up1(torch.cat([self.down1(n2), n3], 1))]
+        p3, p4 = features
+        n3 = self.top_down(torch.cat([self.upsample(p4), p3], 1))
+        return [n3, self.bottom_up(torch.cat([self.down(n3), p4], 1))]
 
 
 class Detect(nn.Module):
     def __init__(self, classes: int, channels: list[int], reg_max: int = 4) -> None:
         super().__init__()
-        self.cv2 = nn.ModuleList(nn.Sequential(conv(c, 16, 3), nn.Conv2d(16, 4 * reg_max, 1)) for c in channels)
-        self.cv3 = nn.ModuleList(nn.Sequential(conv(c, 16, 3), nn.Conv2d(16, classes, 1)) for c in channels)
+        self.cv2 = nn.ModuleList(nn.Sequential(conv(c, 24, 3), nn.Conv2d(24, 4 * reg_max, 1)) for c in channels)
+        self.cv3 = nn.ModuleList(nn.Sequential(conv(c, 24, 3), nn.Conv2d(24, classes, 1)) for c in channels)
 
     def forward(self, x: list[torch.Tensor]) -> list[torch.Tensor]:
         for i in range(len(x)):
@@ -106,7 +102,7 @@ class Yolo(nn.Module):
         self.nc, self.reg_max = classes, reg_max
         self.backbone = Backbone(width)
         self.neck = PAN(width)
-        self.detect = Detect(classes, [2 * width, 4 * width], reg_max)
+        self.detect = Detect(classes, [4 * width, 8 * width], reg_max)
 
     def forward(self, x: torch.Tensor, conf_thres: float = 0.5) -> dict[str, Any]:
         levels = self.detect(self.neck(self.backbone(x)))

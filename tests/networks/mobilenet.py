@@ -34,15 +34,17 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """``width`` multiplies the channels, which stay multiples of 8, but not those of the last convolution."""
+    """``width`` multiplies the channels, which stay multiples of 8, but not those of the last convolution; ``stages``
+    limits how many there are, and ``repeats`` how many blocks each has.
+    """
 
-    def __init__(self, classes: int = 1000, width: float = 1.0) -> None:
+    def __init__(self, classes: int = 1000, width: float = 1.0, repeats: int = 4, stages: int = 7) -> None:
         super().__init__()
         inputs = multiple_of_eight(32 * width)
         layers: list[nn.Module] = [conv_norm(3, inputs, 3, 2)]
-        for expansion, channels, blocks, stride in STAGES:
+        for expansion, channels, blocks, stride in STAGES[:stages]:
             outputs = multiple_of_eight(channels * width)
-            for block in range(blocks):
+            for block in range(min(blocks, repeats)):
                 layers.append(InvertedResidual(inputs, outputs, stride if block == 0 else 1, expansion))
                 inputs = outputs
         self.features = nn.Sequential(*layers, conv_norm(inputs, 1280, 1))
