@@ -9,6 +9,12 @@ from torch import nn
 STAGES = [(1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]
 
 
+def multiple_of_eight(channels: float) -> int:
+    """Round, but never down by more than a tenth."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
+
+
 def conv_norm(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
     conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outputs), nn.ReLU6(inplace=True))
@@ -28,12 +34,17 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    def __init__(self, classes: int = 1000) -> None:
+    """``width`` multiplies the channels, which stay multiples of 8, but not those of the last convolution; ``stages``
+    limits how many there are, and ``repeats`` how many blocks each has.
+    """
+
+    def __init__(self, classes: int = 1000, width: float = 1.0, repeats: int = 4, stages: int = 7) -> None:
         super().__init__()
-        layers: list[nn.Module] = [conv_norm(3, 32, 3, 2)]
-        inputs = 32
-        for expansion, outputs, blocks, stride in STAGES:
-            for block in range(blocks):
+        inputs = multiple_of_eight(32 * width)
+        layers: list[nn.Module] = [conv_norm(3, inputs, 3, 2)]
+        for expansion, channels, blocks, stride in STAGES[:stages]:
+            outputs = multiple_of_eight(channels * width)
+            for block in range(min(blocks, repeats)):
                 layers.append(InvertedResidual(inputs, outputs, stride if block == 0 else 1, expansion))
                 inputs = outputs
         self.features = nn.Sequential(*layers, conv_norm(inputs, 1280, 1))
