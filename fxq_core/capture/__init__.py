@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,6 +21,7 @@ from fxq_core.capture.bake import bake
 from fxq_core.capture.calls import Arguments, CallLog, cloned, kept_buffers, kept_random, positional
 from fxq_core.capture.canonical import canonicalize, views_to_reshapes
 from fxq_core.capture.checks import check_arguments, check_model
+from fxq_core.capture.composite import composites, decompose
 from fxq_core.capture.constants import fold_constants
 from fxq_core.capture.folding import fold_batch_norms
 from fxq_core.capture.inplace import drop_unused, functionalize
@@ -43,15 +45,36 @@ def capture(model: nn.Module, example: Arguments) -> Captured:
     check_model(model)
     check_arguments(example)
     with torch.no_grad(), kept_random():
-        root = _copied(model)
-        with CallLog(root) as log:
-            expected = run(root, example)
+        root, fresh, log, expected = _watched(model, example)
         for root_reason in ("", OTHER_NUMBERS):
             captured = PartCapturer(root, log, example, root_reason).capture()
             if same(_refine(captured, example), expected):
                 return captured
-            root = _copied(model)
+            root = fresh()
         return Captured(root, {}, {"": OTHER_NUMBERS}, {})
+
+
+def _watched(model: nn.Module, example: Arguments) -> tuple[nn.Module, Callable[[], nn.Module], CallLog, Any]:
+    """A copy of the model to capture, what makes more of them, how their modules are called, and the result."""
+    wanted = run(_copied(model), example) if composites(model) else None
+
+    def fresh() -> nn.Module:
+        root = _copied(model)
+        decompose(root)
+        return root
+
+    for make in (fresh, lambda: _copied(model)):
+        root = make()
+        with CallLog(root) as log:
+            try:
+                result = run(root, example)
+            except CaptureError:
+                if wanted is None:
+                    raise
+                continue
+        if wanted is None or same(result, wanted):
+            break
+    return root, make, log, result if wanted is None else wanted
 
 
 def _copied(model: nn.Module) -> nn.Module:
