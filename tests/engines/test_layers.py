@@ -90,7 +90,7 @@ def test_no_bias(engine: str) -> None:
     assert furthest(layer(x, 0.3, 128), F.linear(x.dequantize(), codes * scale.reshape(-1, 1))) <= 1
 
 
-@pytest.mark.parametrize("channels", [(5, 7, 1), (6, 9, 3), (16, 16, 16)])
+@pytest.mark.parametrize("channels", [(5, 7, 1), (6, 9, 3), (16, 16, 16), (8, 16, 1), (24, 8, 1)])
 @pytest.mark.parametrize("dims", [1, 2, 3])
 def test_transposed_convolutions(
     engine: str, dims: int, channels: tuple[int, int, int], registry: fxq.Registry
