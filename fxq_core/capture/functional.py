@@ -33,13 +33,12 @@ def to_module(graph_module: fx.GraphModule, node: fx.Node) -> None:
         return
     module.eval()
     for name, tensor in tensors.items():
-        module._parameters.pop(name, None)
-        module._buffers.pop(name, None)
-        # the same tensor object, so that tied weights stay tied
-        if isinstance(tensor, nn.Parameter):
-            module.register_parameter(name, tensor)
-        elif tensor is not None or name in ("weight", "bias") or hasattr(module, name):
-            module.register_buffer(name, tensor)
+        if hasattr(module, name) and tensor is not None:
+            module._parameters.pop(name, None)
+            module._buffers.pop(name, None)
+            # the same tensor object, so that tied weights stay tied
+            kept = isinstance(tensor, nn.Parameter)
+            module.register_parameter(name, tensor) if kept else module.register_buffer(name, tensor)
     owner = next((found[n] for n in TENSORS if isinstance(found.get(n), fx.Node)), None)
     path = f"{owner.target}_{node.name}" if owner is not None else node.name
     follow(node, "call_module", add_module(graph_module, path, module), (found["input"],))
@@ -78,9 +77,8 @@ def _batch_norm(found: Mapping[str, Any], tensors: Tensors, rank: int) -> nn.Mod
     mean = tensors["running_mean"]
     if found["training"] or mean is None or rank not in NORM_TYPES or not _affine_or_not(tensors):
         return None
-    return NORM_TYPES[rank](  # type: ignore[no-any-return]
-        mean.numel(), eps=found["eps"], affine=tensors["weight"] is not None, device="meta"
-    )
+    affine = tensors["weight"] is not None
+    return NORM_TYPES[rank](mean.numel(), eps=found["eps"], affine=affine)  # type: ignore[no-any-return]
 
 
 def _instance_norm(found: Mapping[str, Any], tensors: Tensors, rank: int) -> nn.Module | None:
@@ -98,11 +96,14 @@ def _affine_or_not(tensors: Tensors) -> bool:
 
 def _layer_norm(found: Mapping[str, Any], tensors: Tensors, rank: int) -> nn.Module | None:
     affine = tensors["weight"] is not None
-    return nn.LayerNorm(tuple(found["normalized_shape"]), found["eps"], affine, device="meta")
+    bias = tensors["bias"] is not None
+    return nn.LayerNorm(tuple(found["normalized_shape"]), found["eps"], affine, bias, device="meta")
 
 
 def _group_norm(found: Mapping[str, Any], tensors: Tensors, rank: int) -> nn.Module | None:
     weight = tensors["weight"]
+    if not _affine_or_not(tensors):
+        return None
     channels = found["num_groups"] if weight is None else weight.numel()
     return nn.GroupNorm(found["num_groups"], channels, found["eps"], weight is not None, device="meta")
 

@@ -74,11 +74,11 @@ CLAMPS: dict[str, tuple[Callable[[Any, Any], Any], float, int]] = {
     "two relus": (lambda m, x: torch.cat([F.relu(m.a(x)), F.relu(m.b(x))], 1), 1.0, 0),
     "pooled": (lambda m, x: F.avg_pool2d(F.relu(m.a(x)), 2), 1.0, 0),
     "with a value that is not clamped": (lambda m, x: torch.cat([F.relu(m.a(x)), m.b(x)], 1), 1.0, 1),
-    "with an input": (lambda m, x: torch.cat([F.relu(m.a(x)), x], 1), 1.0, 1),
+    "with an input": (lambda m, x: m.last(torch.cat([F.relu(m.a(x)), x], 1)), 1.0, 1),
     "with a wider clamp": (lambda m, x: torch.cat([F.relu6(m.a(x)), F.relu(m.b(x))], 1), 20.0, 1),
     "with a wider clamp below": (lambda m, x: torch.cat([F.relu(m.a(x)), F.hardtanh(m.b(x), -4, 4)], 1), 20.0, 2),
     "with a sigmoid": (lambda m, x: torch.cat([F.relu(m.a(x)), torch.sigmoid(m.b(x))], 1), 1.0, 1),
-    "with a constant": (lambda m, x: torch.cat([F.relu(m.a(x)), m.offset.expand(2, 4, 6, 6)], 1), 1.0, 1),
+    "with a constant": (lambda m, x: m.last(torch.cat([F.relu(m.a(x)), m.offset.expand(2, 4, 6, 6)], 1)), 1.0, 1),
     "pooled with a value": (
         lambda m, x: torch.cat([F.max_pool2d(F.relu6(m.a(x)), 2), F.max_pool2d(m.b(x), 2)]),
         9.0,

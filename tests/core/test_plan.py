@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import types
+from collections import OrderedDict
 from typing import Any
 
 import pytest
@@ -46,7 +47,7 @@ class Branching(nn.Module):
 MODELS = {
     "chain": Net(lambda n, x: n.relu(n.norm(n.conv(x)))),
     "residual": Net(lambda n, x: (c := n.conv(x), F.relu(n.other(c) + c))[1]),
-    "float ops": Net(lambda n, x: n.softmax(n.conv(n.softmax(x)))),
+    "float ops": Net(lambda n, x: F.cosine_similarity(n.conv(n.softmax(x)), n.offset)),
     "float inputs": Net(lambda n, x: torch.tanh(F.relu(x + x))),
     "constants": Net(lambda n, x: n.conv(x) + n.offset),
     "integers": Net(lambda n, x: n.conv(x).argmax(1) + x.size(0)),
@@ -54,9 +55,12 @@ MODELS = {
     "in place": Net(lambda n, x: (n.conv(x)[:, 0].add_(1), n.conv(x))),
     "shared": Net(lambda n, x: n.other(n.other(n.conv(x)))),
     "tuples": Net(lambda n, x: n.lstm(x.mean(1))[0]),
-    "run-time weight": Net(lambda n, x: F.conv2d(x, n.conv.weight * 2)),
+    "run-time weight": Net(lambda n, x: F.conv2d(x, n.conv.weight * x.size(0))),
     "unused": Net(lambda n, x: (n.other(n.conv(x)), x)[1]),
     "norm alone": Net(lambda n, x: n.norm(n.relu(n.conv(x)))),
+    "norm of batches": nn.Sequential(
+        OrderedDict(conv=nn.Conv2d(3, 4, 1), norm=nn.BatchNorm2d(4, 1e-5, 0.1, True, False))
+    ),
     "branching": nn.Sequential(nn.Linear(8, 8), Branching(), nn.ReLU()),
     "branching root": Branching(),
 }
@@ -92,20 +96,17 @@ def test_every_node_has_one_verdict_and_every_float_one_a_reason(name: str, core
 @pytest.mark.parametrize(
     ("name", "node", "reason"),
     [
-        ("float ops", "softmax", "no installed pattern matches it"),
-        ("float inputs", "add", "its inputs are float, so int8 would only add conversions"),
-        ("float inputs", "relu", "its inputs are float, so int8 would only add conversions"),
-        ("float inputs", "tanh", "its inputs are float, so int8 would only add conversions"),
+        ("float ops", "softmax", "int8 would only add conversions here"),
+        ("float ops", "cosine_similarity", "no installed pattern matches it"),
+        ("float inputs", "add", "int8 would only add conversions here"),
+        ("float inputs", "relu", "int8 would only add conversions here"),
+        ("float inputs", "tanh", "int8 would only add conversions here"),
         ("constants", "offset", "a constant"),
         ("integers", "argmax", "its result is not a float32 tensor: torch.int64 tensor"),
         ("integers", "size", "its result is not a float32 tensor: int"),
         ("tuples", "lstm", "its result is not a float32 tensor: tuple"),
         ("run-time weight", "conv2d", "its weight is computed at run time"),
-        (
-            "norm alone",
-            "norm",
-            "it does not directly follow a convolution or linear layer, so it can't be folded",
-        ),
+        ("norm of batches", "norm", "its statistics are computed from each batch"),
         ("chain", "x", "an input stays as the caller gives it"),
         ("chain", "output", "outputs are returned in float"),
     ],
@@ -135,7 +136,7 @@ def test_it_prints_as_a_table(core: fxq.Registry) -> None:
             f"stem_0   stem.0  Conv2d       int8     conv2d_clamp  {by}  part of relu",
             f"relu             relu         int8     conv2d_clamp  {by}",
             f"head     head    Linear       int8     linear        {by}",
-            f"softmax          .softmax     float                  {core_}  no installed pattern matches it",
+            f"softmax          .softmax     float                  {core_}  int8 would only add conversions here",
             f"output           output       float                  {core_}  outputs are returned in float",
             "stem.1: folded into stem.0",
         )

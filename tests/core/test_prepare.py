@@ -166,7 +166,7 @@ def test_a_value_that_is_a_tensor_only_in_the_example() -> None:
             self.layer = nn.Linear(4, 4)
 
         def forward(self, parts: list[Any]) -> torch.Tensor:
-            return self.layer(parts[0]) + parts[1]
+            return self.layer(self.layer(parts[0]) + parts[1])
 
     q = quantizer(Odd(), ([torch.ones(2, 4), torch.ones(2, 4)],))
     assert raises(fxq.CalibrationError, lambda: q.observe([torch.ones(2, 4), 1.0])) == (

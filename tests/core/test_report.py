@@ -54,7 +54,7 @@ def test_it_prints_as_a_table(core: fxq.Registry) -> None:
         f"------  ------  -----------  -------  -------  {dash}  -------  ----------  {'-' * 37}",
         f"x               placeholder  float             {core_}  0.01562  0           {given}",
         f"layer   layer   Linear       int8     linear   {by}  0.01562  64",
-        f"soft    soft    Softmax      float             {core_}  {empty}  no installed pattern matches it",
+        f"soft    soft    Softmax      float             {core_}  {empty}  int8 would only add conversions here",
         f"output          output       float             {core_}  {empty}  outputs are returned in float",
     )
     assert str(fxq.report(fxq.quantize(Tiny().eval(), [BATCH], "reference", config, core))) == "\n".join(lines)
