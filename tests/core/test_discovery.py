@@ -104,7 +104,8 @@ BROKEN = {
     "yields another record": (
         hook("fxq_observers", "yield Pattern('p', 'relu')"),
         "PluginError: fxq-broken 1.0: fxq_observers yielded Pattern(name='p', ops=(frozenset({'relu'}),), priority=0, "
-        "shares_qparams=False, reject=None, weight_only=False), which is no ObserverSpec; yield ObserverSpec records only",
+        "shares_qparams=False, reject=None, weight_only=False), which is no ObserverSpec; yield ObserverSpec records "
+        "only",
     ),
     "stops half-way": (
         hook("fxq_patterns", "yield Pattern('p', nn.CELU)", "raise RuntimeError('half-way')"),

@@ -27,6 +27,7 @@ class Net(nn.Module):
         self.form = form
         self.a, self.b, self.same = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 1)
         self.register_buffer("offset", torch.randn(4, 1, 1))
+        self.last = nn.Linear(6, 3)
         for conv in (self.a, self.b):
             conv.weight.data *= gain
 

@@ -59,7 +59,7 @@ MODELS = {
     "unused": Net(lambda n, x: (n.other(n.conv(x)), x)[1]),
     "norm alone": Net(lambda n, x: n.norm(n.relu(n.conv(x)))),
     "norm of batches": nn.Sequential(
-        OrderedDict(conv=nn.Conv2d(3, 4, 1), norm=nn.BatchNorm2d(4, 1e-5, 0.1, True, False))
+        OrderedDict(conv=nn.Conv2d(3, 4, 1), norm=nn.BatchNorm2d(4, track_running_stats=False))
     ),
     "branching": nn.Sequential(nn.Linear(8, 8), Branching(), nn.ReLU()),
     "branching root": Branching(),

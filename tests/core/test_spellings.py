@@ -49,11 +49,12 @@ class Between(nn.Module):
         self.binary = getattr(op, "binary", False)
         value = torch.rand(2, 6, *(4,) * dims)
         result = op(value, value) if self.binary else op(value)
-        self.last = nn.Linear(result.shape[-1] if result.dim() > 1 else result.numel(), 3)
+        self.scalar = result.dim() == 0
+        self.last = nn.Linear(1 if self.scalar else result.shape[-1], 3)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.op(self.first(x), self.other(x)) if self.binary else self.op(self.first(x))
-        return self.last(x if x.dim() > 1 else x.reshape(1, -1))
+        return self.last(x.reshape(1, 1) if self.scalar else x)
 
 
 def name_of(spelling: Any) -> str:
@@ -97,7 +98,7 @@ def op_for(spelling: Any, family: str) -> Callable[..., Any]:
         if name_of(spelling) in ("expand", "broadcast_to"):
             return call(x[:, :1], *args)
         result = call(x, *others, *args)
-        return result[1] if isinstance(result, (tuple, list)) else result
+        return result[1] if family == "chunk" else result
 
     op.binary = family in (*BINARY, "cat", "stack")  # type: ignore[attr-defined]
     return op
@@ -120,11 +121,8 @@ def families() -> list[tuple[str, Any]]:
 
 def dims_of(family: str, spelling: Any) -> int:
     name = name_of(spelling)
-    digits = [
-        int(c)
-        for c in (name if family in ("identity", "pad", "pad_copies", "instance_norm") else family)
-        if c.isdigit()
-    ]
+    text = name if family in ("identity", "pad", "pad_copies", "instance_norm") else family
+    digits = [int(c) for c in text if c.isdigit()]
     return digits[0] if digits and digits[0] in CONVS else 2
 
 

@@ -187,7 +187,7 @@ def test_seed_51_the_report_has_a_row_for_each_node(registry: fxq.Registry) -> N
     report = fxq.report(qmodel)
     assert [found.node for found in report.rows] == ["input_1", "_0", "_2", "_3", "output"]
     assert (row._2.pattern, row._2.module, row._2.op) == ("conv2d_clamp", "2", "ReLU")
-    assert row._3.reason == "no installed pattern matches it"
+    assert row._3.reason == "int8 would only add conversions here"
     assert dict(report.notes) == {"1": "folded into 0"}
     assert all(found.node in str(report) for found in report.rows)
     with pytest.raises(fxq.FxqError, match=r"^Sequential holds no report; pass what quantize\(\) returned$"):
