@@ -38,12 +38,12 @@ class Branch(nn.Module):
 
 
 def quantized(model: nn.Module, core: fxq.Registry, *batches: torch.Tensor) -> nn.Module:
-    config = fxq.Config(rules=(fxq.Rule("*", "minmax"),))
+    config = fxq.Config(rules=(fxq.Rule("*", observer="minmax"),))
     return fxq.quantize(model.eval(), batches or [BATCH], "reference", config, core)
 
 
 def test_it_prints_as_a_table(core: fxq.Registry) -> None:
-    config = fxq.Config(rules=(fxq.Rule("layer", "minmax"),))
+    config = fxq.Config(rules=(fxq.Rule("layer", observer="minmax"),))
     by, head, dash = CORE, "by".ljust(len(CORE)), "-" * len(CORE)
     core_ = "fxq-core".ljust(len(CORE))
     empty = " " * len("scale    zero point")
@@ -51,7 +51,7 @@ def test_it_prints_as_a_table(core: fxq.Registry) -> None:
     lines = (
         f"engine reference ({CORE}): 1 of 4 nodes in int8",
         f"node    module  op           verdict  pattern  {head}  scale    zero point  reason",
-        f"------  ------  -----------  -------  -------  {dash}  -------  ----------  {'-' * 37}",
+        f"------  ------  -----------  -------  -------  {dash}  -------  ----------  {'-' * len(given)}",
         f"x               placeholder  float             {core_}  0.01562  0           {given}",
         f"layer   layer   Linear       int8     linear   {by}  0.01562  64",
         f"soft    soft    Softmax      float             {core_}  {empty}  no installed pattern matches it",
@@ -65,7 +65,8 @@ def test_a_row_holds_the_verdict_and_the_qparams(core: fxq.Registry) -> None:
     assert (report.engine, report.provider) == ("reference", CORE)
     x, layer, soft, output = report.rows
     assert (layer.node, layer.module, layer.op) == ("layer", "layer", "Linear")
-    assert (layer.quantized, layer.pattern, layer.provider, layer.reason) == (True, "linear", CORE, "")
+    assert (layer.quantized, layer.pattern, layer.provider) == (True, "linear", CORE)
+    assert layer.reason == "the config sets observer='minmax'"
     assert (layer.scale, layer.zero_point) == (pytest.approx(1 / 64), 64)
     assert (x.quantized, x.scale, x.zero_point) == (False, pytest.approx(1 / 64), 0)
     assert (soft.scale, soft.zero_point, output.scale) == (None, None, None)
