@@ -74,8 +74,10 @@ def path_rank(selector: str, path: str) -> Rank | None:
         return PATH
     names = path.split(".")
     above = [".".join(names[: depth + 1]) for depth in range(len(names))]
+    # a name may hold brackets, and then counts as itself
+    literal = selector if selector in above else WILDCARD.sub("", selector)
     if selector in above or any(fnmatch.fnmatchcase(part, selector) for part in above):
-        return 2, selector.count(".") + 1, len(WILDCARD.sub("", selector))
+        return 2, selector.count(".") + 1, len(literal)
     return None
 
 

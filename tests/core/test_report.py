@@ -47,13 +47,14 @@ def test_it_prints_as_a_table(core: fxq.Registry) -> None:
     by, head, dash = CORE, "by".ljust(len(CORE)), "-" * len(CORE)
     core_ = "fxq-core".ljust(len(CORE))
     empty = " " * len("scale    zero point")
+    said = "the config sets observer='minmax'"
     given = "an input stays as the caller gives it"
     lines = (
         f"engine reference ({CORE}): 1 of 4 nodes in int8",
         f"node    module  op           verdict  pattern  {head}  scale    zero point  reason",
-        f"------  ------  -----------  -------  -------  {dash}  -------  ----------  {'-' * len(given)}",
+        f"------  ------  -----------  -------  -------  {dash}  -------  ----------  {'-' * 37}",
         f"x               placeholder  float             {core_}  0.01562  0           {given}",
-        f"layer   layer   Linear       int8     linear   {by}  0.01562  64",
+        f"layer   layer   Linear       int8     linear   {by}  0.01562  64          {said}",
         f"soft    soft    Softmax      float             {core_}  {empty}  no installed pattern matches it",
         f"output          output       float             {core_}  {empty}  outputs are returned in float",
     )
