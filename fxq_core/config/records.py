@@ -62,7 +62,7 @@ class Rule:
         given = self.settings()
         for name, value in given.items():
             if not isinstance(value, str):
-                raise ConfigError(f"{self!r} has a {type(value).__name__} for {name}, which takes a name")
+                raise ConfigError(f"{self!r} has {value!r} for {name}, which takes a name as a string")
         if not given:
             raise ConfigError(f"{self!r} sets nothing; give it {', '.join(SETTINGS[:-1])} or {SETTINGS[-1]}")
         if self.weight is not None and self.weight not in WEIGHTS:

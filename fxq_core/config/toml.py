@@ -75,15 +75,20 @@ def write(path: str | os.PathLike[str], text: str) -> None:
     Raises:
         ConfigError: it can't be written; what was there stays.
     """
-    target = Path(os.path.realpath(path))
-    draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    drafts: list[Path] = []
     try:
+        target = Path(os.path.realpath(path))
+        draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         with open(draft, "xb") as file:
+            drafts.append(draft)
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, target)
     except (OSError, ValueError) as error:
-        with contextlib.suppress(OSError, ValueError):
-            draft.unlink()
         raise ConfigError(f"config file {os.fspath(path)!r} can't be written ({one_line(error)})") from error
+    finally:
+        # still there if anything failed, an interrupt too
+        for draft in drafts:
+            with contextlib.suppress(OSError):
+                draft.unlink()

@@ -43,7 +43,7 @@ NO_SELECTOR = "selects nothing: use a path, a glob, a module type, a pattern nam
         ),
         (
             lambda: fxq.Rule(nn.Linear, dtype=8),
-            "Rule(Linear, dtype=8) has a int for dtype, which takes a name",
+            "Rule(Linear, dtype=8) has 8 for dtype, which takes a name as a string",
         ),
         (
             lambda: fxq.Rule(is_head, weight="per-chanel"),

@@ -82,3 +82,10 @@ def test_a_link_stays_a_link_and_the_file_has_the_usual_mode(tmp_path: Path) -> 
     assert link.is_symlink()
     assert path.read_text() == "new"
     assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(usual.stat().st_mode)
+
+
+def test_a_file_that_can_not_be_written_is_named(tmp_path: Path) -> None:
+    for path, text in (("no\0file", "ValueError: "), (str(tmp_path / "no" / "c.toml"), "FileNotFoundError: ")):
+        with pytest.raises(fxq.ConfigError) as caught:
+            toml.write(path, "text")
+        assert str(caught.value).startswith(f"config file {path!r} can't be written ({text}")

@@ -161,3 +161,18 @@ class Untraceable(nn.Module):
 def test_what_was_left_or_folded_by_capture_may_be_selected(core: fxq.Registry) -> None:
     net = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), Untraceable()).eval()
     plan_with(core, skip=("1", "2", Untraceable), net=net)
+
+
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(self.layer(x).relu())
+
+
+def test_a_layer_that_is_called_twice_may_have_two_schemes(core: fxq.Registry) -> None:
+    lowered = lower(core, fxq.Rule("linear", weight="per-tensor"), net=Twice().eval(), batch=torch.rand(2, 3))
+    scales = [value.dim() for name, value in lowered.named_buffers() if name.endswith("weight_scale")]
+    assert sorted(scales) == [0, 1]
