@@ -14,7 +14,7 @@ from torch import fx, nn
 from fxq_core.builder import Builder
 from fxq_core.capture.graphs import tensor_at
 from fxq_core.observers.qparams import bias_floor
-from fxq_core.types import Engine, Match, ObserverSpec, QParams
+from fxq_core.types import Engine, Match, ObserverSpec, QParams, QSpec
 
 NO_QPARAMS = QParams(1.0, 0, 0, 0)
 
@@ -48,6 +48,7 @@ class LoweringContext:
         bounds: limits that every value with the output's qparams is clamped to.
         weight_input_scale: the smallest scale of an input that the match's first module takes, in any of its calls.
         engine: the engine that will run the result.
+        weight: what is wanted of the match's weight, if it has one.
     """
 
     match: Match
@@ -57,6 +58,7 @@ class LoweringContext:
     bounds: tuple[float, float]
     weight_input_scale: float
     engine: Engine
+    weight: QSpec
     observers: Mapping[str, ObserverSpec]
     builder: Builder
 
@@ -115,14 +117,14 @@ class LoweringContext:
         return tensor
 
     def quantize_weight(self, weight: torch.Tensor, bias: torch.Tensor | None = None, axis: int | None = 0) -> QWeight:
-        """Quantize a weight as the engine wants it, with scales at which the bias fits the accumulator.
+        """Quantize a weight as the plan wants it, with scales at which the bias fits the accumulator.
 
         Args:
             weight: float32 of any shape.
             bias: float32 of shape ``(channels,)``, or None.
-            axis: where the output channels are, if the engine wants one scale for each; None for one scale in all.
+            axis: where the output channels are, if the plan wants one scale for each; None for one scale in all.
         """
-        spec = replace(self.engine.weight, axis=None if self.engine.weight.axis is None else axis)
+        spec = replace(self.weight, axis=None if self.weight.axis is None else axis)
         observer = self.observers[spec.observer].build(spec)
         observer.observe(weight)
         scale = torch.as_tensor(observer.qparams().scale, dtype=torch.float32)

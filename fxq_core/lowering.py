@@ -166,6 +166,7 @@ class _Sweep:
             weight_input_scale=self.input_scales.get(match.nodes[0].target, 1.0),
             bounds=groups.bounds.get(group, (-math.inf, math.inf)),
             engine=self.engine,
+            weight=self.part.weights.get(match.output, self.engine.weight),
             observers=self.plan.registry.observers,
             builder=self.builder,
         )

@@ -10,9 +10,9 @@ from torch import fx
 from fxq_core import tables
 from fxq_core.builtin import BORDERS
 from fxq_core.capture import Captured
-from fxq_core.capture.graphs import module_path
+from fxq_core.capture.graphs import find, module_path
 from fxq_core.capture.values import REASON, value_of
-from fxq_core.config import Config, ConfigUse
+from fxq_core.config import Config, ConfigUse, Settled
 from fxq_core.discovery import CORE
 from fxq_core.errors import ConfigError, EngineError
 from fxq_core.groups import Groups, group_values
@@ -34,8 +34,9 @@ class Verdict:
     """What becomes of one node.
 
     ``module`` is the path of the module that the node calls or stands in, ``op`` what it computes. A quantized
-    node has the ``pattern`` it is part of and a ``provider``, who lowers it; a float one has a ``reason`` and the
-    provider who gave it. ``output`` is what the engine wants of the result, for the last node of a match.
+    node has the ``pattern`` it is part of, a ``provider``, who lowers it, and a ``reason`` if the config set something
+    for it; a float one has a ``reason`` and the provider who gave it. ``output`` is what the engine wants of the
+    result, for the last node of a match.
     """
 
     part: str
@@ -51,13 +52,18 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class PartPlan:
-    """The decisions for one captured graph; ``observers`` holds one spec for each group without fixed qparams."""
+    """The decisions for one captured graph.
+
+    ``observers`` holds one spec for each group without fixed qparams, ``weights`` what is wanted of the weight of a
+    match that has one, by the match's last node.
+    """
 
     path: str
     graph_module: fx.GraphModule
     chosen: dict[fx.Node, Candidate]
     groups: Groups
     observers: dict[int, ObserverSpec]
+    weights: dict[fx.Node, QSpec]
     verdicts: tuple[Verdict, ...]
 
 
@@ -95,7 +101,8 @@ def make_plan(captured: Captured, registry: Registry, engine: Engine, config: Co
     """Decide everything.
 
     Raises:
-        ConfigError: a selector of the config matches nothing, or names an unknown observer.
+        ConfigError: a rule of the config matches nothing, has no effect, ties with another, or asks for what there is
+            not.
         EngineError: the engine can't convert between float and int8.
         PluginConflictError: two patterns claim the same nodes.
     """
@@ -113,7 +120,9 @@ def make_plan(captured: Captured, registry: Registry, engine: Engine, config: Co
             )
     if not isinstance(config, Config):
         raise ConfigError(f"config is a {type(config).__name__}; pass fxq_core.Config(skip=..., rules=...)")
-    use = ConfigUse(config)
+    use = ConfigUse(config, registry, engine)
+    for path in (*captured.folded, *captured.left):
+        use.see(path, find(captured.root, path))
     parts = tuple(_plan_part(path, part, registry, engine, use) for path, part in captured.parts.items())
     use.check()
     return Plan(engine, registry, captured, parts, {**captured.folded, **captured.left})
@@ -122,30 +131,27 @@ def make_plan(captured: Captured, registry: Registry, engine: Engine, config: Co
 def _plan_part(path: str, part: fx.GraphModule, registry: Registry, engine: Engine, use: ConfigUse) -> PartPlan:
     modules = dict(part.named_modules(remove_duplicate=False))
     for node in part.graph.nodes:
-        use.see(path, node, modules.get(str(node.target)) if node.op == "call_module" else None)
+        use.see(module_path(path, node), modules.get(str(node.target)) if node.op == "call_module" else None)
     matches = find_matches(part, registry, engine, lambda match: use.skips(path, match))
     chosen = worthwhile(matches.chosen)
     for candidate in matches.chosen.values():
         if candidate.match.output not in chosen:
             matches.refused.update(dict.fromkeys(candidate.match.nodes, Refusal(ONLY_CONVERSIONS, CORE)))
     groups = group_values(chosen)
-    names: dict[int, str] = {}
-    for node, group in groups.sources.items():
-        wanted = use.observer(path, chosen[node].match) if node in chosen else None
-        names[group] = wanted or names.get(group) or engine.activation.observer
-    observers = {group: _observer(name, registry) for group, name in names.items()}
-    verdicts = tuple(_verdicts(path, part, chosen, matches, engine))
-    return PartPlan(path, part, chosen, groups, observers, verdicts)
-
-
-def _observer(name: str, registry: Registry) -> ObserverSpec:
-    if name not in registry.observers:
-        raise ConfigError(f"there is no observer {name!r}; installed: {', '.join(sorted(registry.observers))}")
-    return registry.observers[name]
+    settled = use.settle(path, [candidate.match for candidate in chosen.values()], groups.sources)
+    names = {group: settled.observers.get(group, engine.activation.observer) for group in groups.sources.values()}
+    observers = {group: registry.observers[name] for group, name in names.items()}
+    verdicts = tuple(_verdicts(path, part, chosen, matches, engine, settled))
+    return PartPlan(path, part, chosen, groups, observers, settled.weights, verdicts)
 
 
 def _verdicts(
-    path: str, part: fx.GraphModule, chosen: dict[fx.Node, Candidate], matches: Matches, engine: Engine
+    path: str,
+    part: fx.GraphModule,
+    chosen: dict[fx.Node, Candidate],
+    matches: Matches,
+    engine: Engine,
+    settled: Settled,
 ) -> Iterator[Verdict]:
     inner = {node: candidate for candidate in chosen.values() for node in candidate.match.nodes}
     for node in part.graph.nodes:
@@ -153,7 +159,7 @@ def _verdicts(
         if node in inner:
             match, lowering = inner[node].match, inner[node].lowering
             last = node is match.output
-            reason = "" if last else f"part of {match.output.name}"
+            reason = settled.reason(node) if last else f"part of {match.output.name}"
             spec = engine.activation if last and not match.pattern.weight_only else None
             yield Verdict(*about, True, match.pattern.name, str(lowering.provider), reason, spec)
         else:

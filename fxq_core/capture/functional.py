@@ -37,8 +37,10 @@ def to_module(graph_module: fx.GraphModule, node: fx.Node) -> None:
             module._parameters.pop(name, None)
             module._buffers.pop(name, None)
             # the same tensor object, so that tied weights stay tied
-            kept = isinstance(tensor, nn.Parameter)
-            module.register_parameter(name, tensor) if kept else module.register_buffer(name, tensor)
+            if isinstance(tensor, nn.Parameter):
+                module.register_parameter(name, tensor)
+            else:
+                module.register_buffer(name, tensor)
     owner = next((found[n] for n in TENSORS if isinstance(found.get(n), fx.Node)), None)
     path = f"{owner.target}_{node.name}" if owner is not None else node.name
     follow(node, "call_module", add_module(graph_module, path, module), (found["input"],))

@@ -19,6 +19,7 @@ from fxq_core.reference import REFERENCE
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+TOML = [code for language, code in BLOCKS if language == "toml"]
 PYTHON = [code for language, code in BLOCKS if language == "python"]
 TEXT = [code.rstrip("\n") for language, code in BLOCKS if language == "text"]
 DIST = ROOT / "tests" / "dists" / "fxq_celu"
@@ -42,6 +43,8 @@ def test_its_python_runs_and_prints_what_it_shows(
     assert (tmp_path / "int8.pt").exists()
     state = torch.load(tmp_path / "int8.pt", weights_only=True)
     assert state["0.weight"].dtype is torch.int8
+    assert (tmp_path / "int8.toml").read_text() == TOML[0]
+    assert fxq.Config.load(tmp_path / "int8.toml") == scope["config"]
 
 
 def message(error: BaseException) -> str:
@@ -86,8 +89,7 @@ def test_what_a_conflict_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_its_plugin_is_the_distribution_in_the_tests() -> None:
-    toml = [code for language, code in BLOCKS if language == "toml"]
-    assert toml == [(DIST / "pyproject.toml").read_text()]
+    assert TOML[1:] == [(DIST / "pyproject.toml").read_text()]
     assert PYTHON[-1] == (DIST / "fxq_celu" / "__init__.py").read_text()
 
 

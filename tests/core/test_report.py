@@ -38,22 +38,23 @@ class Branch(nn.Module):
 
 
 def quantized(model: nn.Module, core: fxq.Registry, *batches: torch.Tensor) -> nn.Module:
-    config = fxq.Config(rules=(fxq.Rule("*", "minmax"),))
+    config = fxq.Config(rules=(fxq.Rule("*", observer="minmax"),))
     return fxq.quantize(model.eval(), batches or [BATCH], "reference", config, core)
 
 
 def test_it_prints_as_a_table(core: fxq.Registry) -> None:
-    config = fxq.Config(rules=(fxq.Rule("layer", "minmax"),))
+    config = fxq.Config(rules=(fxq.Rule("layer", observer="minmax"),))
     by, head, dash = CORE, "by".ljust(len(CORE)), "-" * len(CORE)
     core_ = "fxq-core".ljust(len(CORE))
     empty = " " * len("scale    zero point")
+    said = "the config sets observer='minmax'"
     given = "an input stays as the caller gives it"
     lines = (
         f"engine reference ({CORE}): 1 of 4 nodes in int8",
         f"node    module  op           verdict  pattern  {head}  scale    zero point  reason",
         f"------  ------  -----------  -------  -------  {dash}  -------  ----------  {'-' * 37}",
         f"x               placeholder  float             {core_}  0.01562  0           {given}",
-        f"layer   layer   Linear       int8     linear   {by}  0.01562  64",
+        f"layer   layer   Linear       int8     linear   {by}  0.01562  64          {said}",
         f"soft    soft    Softmax      float             {core_}  {empty}  int8 would only add conversions here",
         f"output          output       float             {core_}  {empty}  outputs are returned in float",
     )
@@ -65,7 +66,8 @@ def test_a_row_holds_the_verdict_and_the_qparams(core: fxq.Registry) -> None:
     assert (report.engine, report.provider) == ("reference", CORE)
     x, layer, soft, output = report.rows
     assert (layer.node, layer.module, layer.op) == ("layer", "layer", "Linear")
-    assert (layer.quantized, layer.pattern, layer.provider, layer.reason) == (True, "linear", CORE, "")
+    assert (layer.quantized, layer.pattern, layer.provider) == (True, "linear", CORE)
+    assert layer.reason == "the config sets observer='minmax'"
     assert (layer.scale, layer.zero_point) == (pytest.approx(1 / 64), 64)
     assert (x.quantized, x.scale, x.zero_point) == (False, pytest.approx(1 / 64), 0)
     assert (soft.scale, soft.zero_point, output.scale) == (None, None, None)

@@ -109,7 +109,7 @@ def test_seed_07_huge_floats_have_a_finite_scale(registry: fxq.Registry) -> None
     x = torch.tensor([[1e38, -1e38, 0.0, 1.0]])
     layer = nn.Linear(4, 1, bias=False)
     nn.init.constant_(layer.weight, 1e-30)
-    config = fxq.Config(rules=(fxq.Rule("linear", "minmax"),))
+    config = fxq.Config(rules=(fxq.Rule("linear", observer="minmax"),))
     qmodel, row = quantized(nn.Sequential(layer), x, registry=registry, config=config)
     assert 0 < row.input_1.scale < float("inf")
     assert qmodel(x).isfinite().all()

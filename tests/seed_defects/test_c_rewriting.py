@@ -51,7 +51,7 @@ def test_seed_24_each_call_of_a_shared_convolution_has_its_own_range(registry: f
     conv = nn.Conv2d(3, 4, 3)
     model = module(lambda self, x: (self.conv(x), self.conv(100 * x)), conv=conv)
     x = torch.randn(IMAGE)
-    config = fxq.Config(rules=(fxq.Rule("conv", "minmax"),))
+    config = fxq.Config(rules=(fxq.Rule("conv", observer="minmax"),))
     qmodel, row = quantized(model, x, registry=registry, config=config)
     for result, source, into, out in zip(
         qmodel(x), (x, 100 * x), (row.x, row.mul), (row.conv, row.conv_1), strict=True
