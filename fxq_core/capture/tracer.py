@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import operator
 import traceback
 from collections.abc import Callable
@@ -15,6 +16,8 @@ from fxq_core.capture.values import REASON
 from fxq_core.errors import CaptureError
 
 INPLACE_OPERATORS = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor")
+
+PLAIN_DICTS = (dict, fx.immutable_collections.immutable_dict)
 
 
 class InplaceProxy(fx.Proxy):
@@ -80,6 +83,18 @@ class Tracer(fx.Tracer):
                 guard.node.meta[REASON] = f"it checks that argument {name!r} stays {self.fixed[name]!r}"
                 values[position] = self.fixed[name]
         return function, values
+
+    def create_arg(self, a: Any) -> Any:
+        """What holds proxies in fields or in a dict of its own type is made anew when the graph runs."""
+        if dataclasses.is_dataclass(a) and not isinstance(a, (type, fx.Proxy)):
+            fields = {
+                field.name: self.create_arg(getattr(a, field.name)) for field in dataclasses.fields(a) if field.init
+            }
+            return self.create_node("call_function", type(a), (), fields)
+        if isinstance(a, dict) and type(a) not in PLAIN_DICTS:
+            type(a)(dict(a))  # fails here, not when the graph runs, where that is no way to make one
+            return self.create_node("call_function", type(a), (super().create_arg(dict(a)),), {})
+        return super().create_arg(a)
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return InplaceProxy(node, self)
