@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import operator
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -66,13 +66,13 @@ def is_layer(module: nn.Module) -> bool:
 class Tracer(fx.Tracer):
     """Traces a root; a submodule that can't be traced, or that has hooks, becomes a leaf.
 
-    ``left`` says why, by module path, for each of those leaves.
+    ``left`` says why, by module path, for each of those leaves; some may be given.
     """
 
-    def __init__(self, fixed: dict[str, Any]) -> None:
+    def __init__(self, fixed: dict[str, Any], left: Mapping[str, str]) -> None:
         super().__init__()
         self.fixed = fixed
-        self.left: dict[str, str] = {}
+        self.left = dict(left)
 
     def create_args_for_root(self, *args: Any, **kwargs: Any) -> Any:
         function, values = super().create_args_for_root(*args, **kwargs)
@@ -134,16 +134,17 @@ def why(error: Exception) -> str:
 
 
 def trace(
-    module: nn.Module, fixed: dict[str, Any], follow_buffers: bool = True
+    module: nn.Module, fixed: dict[str, Any], kept: Mapping[str, str], follow_buffers: bool = True
 ) -> tuple[fx.GraphModule, dict[str, str]]:
     """Trace a module whose arguments ``fixed`` keep the values they have in the example.
 
+    ``kept`` says, by path below ``module``, which modules are to be leaves and why.
     With ``follow_buffers``, what is done with buffers is part of the graph; without, it is done once, here.
 
     Returns:
         The graph module, and why each leaf that is no layer was left, by its path below ``module``.
     """
-    tracer = Tracer(fixed)
+    tracer = Tracer(fixed, kept)
     tracer.proxy_buffer_attributes = follow_buffers
     graph = tracer.trace(module)
     for node in graph.nodes:
