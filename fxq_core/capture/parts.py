@@ -13,7 +13,8 @@ from torch import fx, nn
 
 from fxq_core.capture.calls import FLAGS, NUMBERS, Arguments, CallLog, fixed_arguments, kept_attributes, kept_buffers
 from fxq_core.capture.graphs import put
-from fxq_core.capture.tracer import is_layer, layer_graph, own_behaviour, trace, why
+from fxq_core.capture.location import why
+from fxq_core.capture.tracer import is_layer, layer_graph, own_behaviour, trace
 
 ATTRIBUTES = "fxq_attributes"
 SIGNATURE = "fxq_signature"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-import traceback
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import fx, nn
 
 from fxq_core.capture.graphs import STANDS_FOR_PART
+from fxq_core.capture.location import LOCATION, line_of, why
 from fxq_core.capture.values import REASON
 from fxq_core.errors import CaptureError
 
@@ -96,6 +97,12 @@ class Tracer(fx.Tracer):
             return self.create_node("call_function", type(a), (super().create_arg(dict(a)),), {})
         return super().create_arg(a)
 
+    def create_node(self, kind: str, *args: Any, **kwargs: Any) -> fx.Node:
+        node = super().create_node(kind, *args, **kwargs)
+        if kind.startswith("call_"):
+            node.meta[LOCATION] = line_of(sys._getframe(1), trace.__code__)
+        return node
+
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return InplaceProxy(node, self)
 
@@ -122,15 +129,6 @@ class Tracer(fx.Tracer):
             while len(self.module_stack) > depth:
                 self.module_stack.popitem(last=True)
             return super().call_module(m, forward, args, kwargs)
-
-
-def why(error: Exception) -> str:
-    """What stopped a trace, with the user's file and line."""
-    frames = traceback.extract_tb(error.__traceback__)
-    users = [f for f in frames if "/torch/" not in f.filename and "/fxq_core/" not in f.filename]
-    where = f"{users[-1].filename}:{users[-1].lineno}: " if users else ""
-    text = str(error).splitlines()[0].rstrip(".") if str(error) else ""
-    return f"it can't be traced: {where}{type(error).__name__}: {text}"
 
 
 def trace(

@@ -48,13 +48,14 @@ def test_it_prints_as_a_table(core: fxq.Registry) -> None:
     core_ = "fxq-core".ljust(len(CORE))
     empty = " " * len("scale    zero point")
     given = "an input stays as the caller gives it"
+    soft = f"no installed pattern matches it (test_report.py:{Tiny.forward.__code__.co_firstlineno + 1})"
     lines = (
         f"engine reference ({CORE}): 1 of 4 nodes in int8",
         f"node    module  op           verdict  pattern  {head}  scale    zero point  reason",
-        f"------  ------  -----------  -------  -------  {dash}  -------  ----------  {'-' * 37}",
+        f"------  ------  -----------  -------  -------  {dash}  -------  ----------  {'-' * len(soft)}",
         f"x               placeholder  float             {core_}  0.01562  0           {given}",
         f"layer   layer   Linear       int8     linear   {by}  0.01562  64",
-        f"soft    soft    Softmax      float             {core_}  {empty}  no installed pattern matches it",
+        f"soft    soft    Softmax      float             {core_}  {empty}  {soft}",
         f"output          output       float             {core_}  {empty}  outputs are returned in float",
     )
     assert str(fxq.report(fxq.quantize(Tiny().eval(), [BATCH], "reference", config, core))) == "\n".join(lines)

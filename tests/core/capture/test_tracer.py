@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ class Branch(nn.Module):
         return self.inner(x)
 
 
-WHERE = f"it can't be traced: {__file__}:{inspect.getsourcelines(Branch.forward)[1] + 2}: {CONTROL_FLOW}"
+WHERE = f"it can't be traced: {Path(__file__).name}:{inspect.getsourcelines(Branch.forward)[1] + 2}: {CONTROL_FLOW}"
 UNREACHED = "the example never reached it"
 
 
