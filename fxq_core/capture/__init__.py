@@ -20,7 +20,7 @@ from torch import fx, nn
 from fxq_core.capture.blame import OTHER_NUMBERS, sealed, wrong_modules, wrong_parts
 from fxq_core.capture.calls import Arguments, CallLog, cloned, kept_buffers, kept_random, positional
 from fxq_core.capture.canonical import bake, canonicalize, views_to_reshapes
-from fxq_core.capture.checks import check_arguments, check_model
+from fxq_core.capture.checks import check_arguments, check_dtypes, check_model
 from fxq_core.capture.composite import composites, decompose
 from fxq_core.capture.folding import fold_batch_norms
 from fxq_core.capture.inplace import drop_unused, functionalize
@@ -41,7 +41,11 @@ def capture(model: nn.Module, example: Arguments) -> Captured:
     check_model(model)
     check_arguments(example)
     with torch.no_grad(), kept_random():
-        root, fresh, log, expected = _watched(model, example)
+        try:
+            root, fresh, log, expected = _watched(model, example)
+        except CaptureError:
+            check_dtypes(example)
+            raise
         kept: dict[str, str] = {}
         while True:
             captured = PartCapturer(root, log, example, kept).capture()

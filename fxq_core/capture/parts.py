@@ -11,7 +11,16 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from fxq_core.capture.calls import FLAGS, NUMBERS, Arguments, CallLog, fixed_arguments, kept_attributes, kept_buffers
+from fxq_core.capture.calls import (
+    FLAGS,
+    MACHINERY,
+    NUMBERS,
+    Arguments,
+    CallLog,
+    fixed_arguments,
+    kept_attributes,
+    kept_buffers,
+)
 from fxq_core.capture.graphs import put
 from fxq_core.capture.location import why
 from fxq_core.capture.tracer import is_layer, layer_graph, own_behaviour, trace
@@ -117,12 +126,12 @@ def attempt(
         versions = [buffer._version for buffer in module.buffers()]
         random, numbers = torch.get_rng_state(), _numbers(module)
         try:
-            with kept_attributes(module), kept_buffers(module):
+            with kept_attributes(module) as unchanged, kept_buffers(module):
                 traced = trace(module, constant, kept, follow_buffers)
                 if not torch.equal(random, torch.get_rng_state()):
                     reasons.append("it draws random numbers, which a trace would freeze")
                     continue
-                if numbers != _numbers(module):
+                if numbers != _numbers(module) or not unchanged():
                     reasons.append("it changes attributes of its own, which a trace would freeze")
                     continue
                 if versions == [buffer._version for buffer in module.buffers()]:
@@ -141,8 +150,7 @@ def _numbers(module: nn.Module) -> list[dict[str, Any]]:
 def _keep_attributes(module: nn.Module, part: fx.GraphModule) -> None:
     """What users can reach on a module, its own attributes and a root's hooks, stays reachable."""
     part.meta[SIGNATURE] = inspect.signature(module.forward)
-    machinery = vars(nn.Module())
-    part.meta[ATTRIBUTES] = {name: value for name, value in vars(module).items() if name not in machinery}
+    part.meta[ATTRIBUTES] = {name: value for name, value in vars(module).items() if name not in MACHINERY}
     for name, value in part.meta[ATTRIBUTES].items():
         if not hasattr(part, name):
             setattr(part, name, value)
