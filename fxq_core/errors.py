@@ -61,3 +61,7 @@ class PluginWarning(UserWarning):
 
 class EngineWarning(UserWarning):
     """The engine in use is not the one that torch names."""
+
+
+class NothingQuantizedWarning(UserWarning):
+    """The result computes everything in float."""

@@ -11,6 +11,7 @@ from fxq_core import tables
 from fxq_core.builtin import BORDERS
 from fxq_core.capture import Captured
 from fxq_core.capture.graphs import find, module_path
+from fxq_core.capture.location import located, location_of
 from fxq_core.capture.values import REASON, value_of
 from fxq_core.config import Config, ConfigUse, Settled
 from fxq_core.discovery import CORE
@@ -35,8 +36,8 @@ class Verdict:
 
     ``module`` is the path of the module that the node calls or stands in, ``op`` what it computes. A quantized
     node has the ``pattern`` it is part of, a ``provider``, who lowers it, and a ``reason`` if the config set something
-    for it; a float one has a ``reason`` and the provider who gave it. ``output`` is what the engine wants of the
-    result, for the last node of a match.
+    for it; a float one has a ``reason``, the provider who gave it, and ``where`` it stands in the user's code.
+    ``output`` is what the engine wants of the result, for the last node of a match.
     """
 
     part: str
@@ -48,6 +49,7 @@ class Verdict:
     provider: str
     reason: str
     output: QSpec | None = None
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +90,17 @@ class Plan:
     def __str__(self) -> str:
         quantized = sum(verdict.quantized for verdict in self.verdicts)
         title = f"engine {self.engine.name} ({self.engine.provider}): {quantized} of {len(self.verdicts)} nodes in int8"
-        rows = (
-            (v.node, v.module, v.op, "int8" if v.quantized else "float", v.pattern, v.provider, v.reason)
-            for v in self.verdicts
-        )
-        lines = [title, tables.table(("node", "module", "op", "verdict", "pattern", "by", "reason"), rows)]
+        lines = [
+            title,
+            tables.table(("node", "module", "op", "verdict", "pattern", "by", "reason"), map(_cells, self.verdicts)),
+        ]
         lines += [f"{path or 'the root'}: {note}" for path, note in self.notes.items()]
         return "\n".join(lines)
+
+
+def _cells(v: Verdict) -> tuple[object, ...]:
+    verdict = "int8" if v.quantized else "float"
+    return v.node, v.module, v.op, verdict, v.pattern, v.provider, located(v.reason, v.where)
 
 
 def make_plan(captured: Captured, registry: Registry, engine: Engine, config: Config) -> Plan:
@@ -164,7 +170,8 @@ def _verdicts(
             yield Verdict(*about, True, match.pattern.name, str(lowering.provider), reason, spec)
         else:
             refusal = _why_float(node, matches)
-            yield Verdict(*about, False, "", refusal.provider, refusal.reason)
+            where = "" if node.op in STRUCTURE else location_of(node)
+            yield Verdict(*about, False, "", refusal.provider, refusal.reason, where=where)
 
 
 def _why_float(node: fx.Node, matches: Matches) -> Refusal:

@@ -14,11 +14,12 @@ from fxq_core.capture import capture
 from fxq_core.capture.calls import as_arguments, cloned, kept_buffers, kept_random
 from fxq_core.config import Config
 from fxq_core.engines import choose_engine
-from fxq_core.errors import CalibrationError, one_line
+from fxq_core.errors import CalibrationError, NothingQuantizedWarning, one_line, warn
 from fxq_core.lowering import lower
 from fxq_core.plan import Plan, make_plan
 from fxq_core.prepare import prepare
 from fxq_core.registry import Registry, load_plugins
+from fxq_core.report import report
 
 NO_BATCH = "there is no batch to calibrate with; give an iterable of at least one batch"
 
@@ -56,6 +57,7 @@ class Quantizer:
         captured = capture(model, as_arguments(example_inputs))
         self.plan: Plan = make_plan(captured, registry, chosen, Config() if config is None else config)
         self._prepared = prepare(self.plan)
+        self._name = type(model).__name__
         self.batches = 0
 
     @property
@@ -114,12 +116,22 @@ class Quantizer:
     def quantize(self) -> nn.Module:
         """The quantized module, with what was observed so far; observing may go on afterwards.
 
+        Warns with ``NothingQuantizedWarning`` where no node of it is in int8.
+
         Raises:
             CalibrationError: nothing was observed.
             PluginError: a plugin's emitter failed.
         """
         with torch.no_grad(), kept_random():
-            return lower(self.plan, self._prepared)
+            lowered = lower(self.plan, self._prepared)
+        if not any(row.quantized for row in report(lowered).rows):
+            warn(
+                NothingQuantizedWarning(
+                    f"nothing of {self._name} is in int8 on engine {self.plan.engine.name!r}: the result is a copy "
+                    "that computes in float; print(fxq_core.report(qmodel)) says why"
+                )
+            )
+        return lowered
 
 
 def quantize(

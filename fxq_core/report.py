@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from fxq_core import tables
+from fxq_core.capture.location import located
 from fxq_core.discovery import CORE
 from fxq_core.errors import FxqError
 from fxq_core.plan import Plan
@@ -22,7 +23,7 @@ UNREACHED = "no calibration batch reached it"
 class Row:
     """One node: a verdict of the plan, and the qparams of its result (None without).
 
-    ``part`` and ``group`` say where the module keeps these qparams.
+    ``part`` and ``group`` say where the module keeps these qparams, ``where`` where a float op stands in the code.
     """
 
     part: str
@@ -36,6 +37,7 @@ class Row:
     zero_point: int | None
     reason: str
     group: int | None = None
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,17 @@ def _cells(row: Row) -> tuple[object, ...]:
     scale = "" if row.scale is None else f"{row.scale:.4g}"
     zero_point = "" if row.zero_point is None else row.zero_point
     verdict = "int8" if row.quantized else "float"
-    return row.node, row.module, row.op, verdict, row.pattern, row.provider, scale, zero_point, row.reason
+    return (
+        row.node,
+        row.module,
+        row.op,
+        verdict,
+        row.pattern,
+        row.provider,
+        scale,
+        zero_point,
+        located(row.reason, row.where),
+    )
 
 
 def make_report(plan: Plan, qparams: Mapping[str, Mapping[int, QParams] | None]) -> Report:
@@ -71,11 +83,11 @@ def make_report(plan: Plan, qparams: Mapping[str, Mapping[int, QParams] | None])
         for v in part.verdicts:
             about = (part.path, v.node, v.module, v.op)
             if v.quantized and not found:
-                rows.append(Row(*about, False, "", CORE, None, None, UNREACHED))
+                rows.append(Row(*about, False, "", CORE, None, None, UNREACHED, where=v.where))
                 continue
             group = groups.get(v.node) if found else None
             scale, zero_point = (None, None) if group is None or not found else found[group]
-            rows.append(Row(*about, v.quantized, v.pattern, v.provider, scale, zero_point, v.reason, group))
+            rows.append(Row(*about, v.quantized, v.pattern, v.provider, scale, zero_point, v.reason, group, v.where))
     engine = plan.engine
     return Report(engine.name, str(engine.provider), tuple(rows), tuple(plan.notes.items()))
 

@@ -3,7 +3,7 @@
 Copy, check, trace, one form per layer, in-place ops made functional, batch norm folded, values recorded. Where the
 root, or a module in it, can't be traced, that module stays as it is and each traceable part below it becomes a
 graph of its own. What comes out is run on the example and compared with the model: a trace that computes something
-else is given up, never used.
+else is given up, never used, and what is to blame for it stays as it is, alone where possible.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import torch
 from torch import fx, nn
 
 from fxq_core.capture.bake import bake
+from fxq_core.capture.blame import OTHER_NUMBERS, sealed, wrong_modules, wrong_parts
 from fxq_core.capture.calls import Arguments, CallLog, cloned, kept_buffers, kept_random, positional
 from fxq_core.capture.canonical import canonicalize, views_to_reshapes
-from fxq_core.capture.checks import check_arguments, check_model
+from fxq_core.capture.checks import check_arguments, check_dtypes, check_model
 from fxq_core.capture.composite import composites, decompose
 from fxq_core.capture.constants import fold_constants
 from fxq_core.capture.folding import fold_batch_norms
@@ -33,8 +34,6 @@ from fxq_core.errors import CaptureError
 
 __all__ = ["ATTRIBUTES", "HOOKS", "SIGNATURE", "Captured", "capture"]
 
-OTHER_NUMBERS = "its trace computes other numbers than the module itself, so it depends on more than its inputs"
-
 
 def capture(model: nn.Module, example: Arguments) -> Captured:
     """Capture ``model`` as it runs on ``example``; the model and the example stay as they are.
@@ -45,13 +44,21 @@ def capture(model: nn.Module, example: Arguments) -> Captured:
     check_model(model)
     check_arguments(example)
     with torch.no_grad(), kept_random():
-        root, fresh, log, expected = _watched(model, example)
-        for root_reason in ("", OTHER_NUMBERS):
-            captured = PartCapturer(root, log, example, root_reason).capture()
+        try:
+            root, fresh, log, expected = _watched(model, example)
+        except CaptureError:
+            check_dtypes(example)
+            raise
+        kept: dict[str, str] = {}
+        while True:
+            captured = PartCapturer(root, log, example, kept).capture()
             if same(_refine(captured, example), expected):
                 return captured
+            blamed = wrong_modules(fresh(), log, example, kept) or wrong_parts(captured, fresh(), example, expected)
+            if not blamed and "" in kept:
+                return Captured(fresh(), {}, {"": OTHER_NUMBERS}, {})
+            kept |= blamed or {"": OTHER_NUMBERS}
             root = fresh()
-        return Captured(root, {}, {"": OTHER_NUMBERS}, {})
 
 
 def _watched(model: nn.Module, example: Arguments) -> tuple[nn.Module, Callable[[], nn.Module], CallLog, Any]:
@@ -107,7 +114,8 @@ def _refine(captured: Captured, example: Arguments) -> Any:
             part.graph.lint()
             part.recompile()
             part.delete_all_unused_submodules()
-        return _record(captured, example)
+        with sealed(captured):
+            return _record(captured, example)
     except CaptureError:
         return None
 

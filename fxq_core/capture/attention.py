@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
+from fxq_core.capture.masks import masked_softmax, merged_mask
+
 PROJECTIONS = ("q_proj", "k_proj", "v_proj")
 PACKED = ("in_proj_weight", "in_proj_bias", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 
@@ -86,38 +88,6 @@ def _linear(weight: torch.Tensor, bias: torch.Tensor | None) -> nn.Linear:
     if bias is not None:
         linear.bias = nn.Parameter(bias.detach().clone())
     return linear
-
-
-def float_mask(mask: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """A mask as what is added to the scores: where a boolean one is True, minus infinity."""
-    if mask.is_floating_point():
-        return mask
-    return torch.zeros_like(mask, dtype=like.dtype).masked_fill(mask, -math.inf)
-
-
-def merged_mask(
-    attn_mask: torch.Tensor | None, key_padding_mask: torch.Tensor | None, query: torch.Tensor
-) -> torch.Tensor:
-    """Both masks as one that is added to the scores of a query of shape ([batch,] heads, length, head size).
-
-    Args:
-        attn_mask: (length, source length), or one of those for each batch and head.
-        key_padding_mask: ([batch,] source length).
-    """
-    merged: Any = None
-    if attn_mask is not None:
-        merged = float_mask(attn_mask, query)
-        if query.dim() == 4 and merged.dim() == 3:
-            merged = merged.unflatten(0, tuple(query.shape[:2]))
-    if key_padding_mask is not None:
-        padding = float_mask(key_padding_mask, query).unsqueeze(-2).unsqueeze(-2)
-        merged = padding if merged is None else merged + padding
-    return merged  # type: ignore[no-any-return]
-
-
-def masked_softmax(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """The softmax of masked scores: one op, because the minus infinity within has no place in int8."""
-    return torch.softmax(scores + mask, dim=-1)
 
 
 # what these do depends on dtypes and ranks, which are known only when they run

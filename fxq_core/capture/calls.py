@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import inspect
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +18,8 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 # what decides the way through a forward, and what seldom does
 FLAGS = (bool, str, type(None))
 NUMBERS = (int, float)
+# the attributes that every module has, its tensors and children among them
+MACHINERY = frozenset(vars(nn.Module()))
 
 
 def as_arguments(batch: Any) -> Arguments:
@@ -46,16 +50,42 @@ def kept_buffers(module: nn.Module) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def kept_attributes(module: nn.Module) -> Iterator[None]:
-    """Leave what every module holds as it was: a forward, and more so a trace of one, may store what it computes."""
+def kept_attributes(module: nn.Module) -> Iterator[Callable[[], bool]]:
+    """Leave what every module holds as it was: a forward, and more so a trace of one, may store what it computes.
+
+    Yields what tells whether the lists, dicts and sets among the attributes still hold what they did.
+    """
     before = [(m, [(held, dict(held)) for held in (vars(m), m._buffers, m._modules)]) for m in module.modules()]
+    own = [value for m in module.modules() for name, value in vars(m).items() if name not in MACHINERY]
+    filled = {id(c): (c, copy.copy(c)) for value in own for c in _containers(value)}
+
+    def unchanged() -> bool:
+        return all(_identities(container) == _identities(kept) for container, kept in filled.values())
+
     try:
-        yield
+        yield unchanged
     finally:
         for _, dicts in before:
             for held, items in dicts:
                 held.clear()
                 held.update(items)
+        if not unchanged():
+            for container, kept in filled.values():
+                container.clear()
+                container.extend(kept) if isinstance(container, (list, deque)) else container.update(kept)
+
+
+def _containers(value: Any) -> Iterator[Any]:
+    """The lists, dicts and sets in a value, itself among them."""
+    if type(value) in (list, dict, set, deque, OrderedDict, defaultdict):
+        yield value
+    if type(value) in (list, tuple, dict, deque, OrderedDict, defaultdict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _containers(item)
+
+
+def _identities(container: Any) -> list[Any]:
+    return [(id(k), id(v)) for k, v in container.items()] if isinstance(container, dict) else list(map(id, container))
 
 
 @contextlib.contextmanager

@@ -6,16 +6,20 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import keystr, tree_flatten_with_path
 
 from fxq_core.capture.calls import Arguments
 from fxq_core.errors import CaptureError
+from fxq_core.quantized_module import QuantizedModule
+
+COMPLEX = "int8 stands for real numbers only, so split it with torch.view_as_real"
 
 
 def check_model(model: Any) -> None:
     """Refuse what can't be quantized at all.
 
     Raises:
-        CaptureError: not an ``nn.Module``, in train mode, or tensors of another dtype or device.
+        CaptureError: not an ``nn.Module``, in train mode, quantized already, or tensors of another dtype or device.
     """
     if not isinstance(model, nn.Module):
         raise CaptureError(f"got a {type(model).__name__} where a torch.nn.Module is needed; pass the model itself")
@@ -26,15 +30,51 @@ def check_model(model: Any) -> None:
             f"{len(training)} of the modules of {type(model).__name__} are in train mode, the first {first}; "
             "call model.eval() before quantizing"
         )
-    for path, tensor in (*model.named_parameters(), *model.named_buffers()):
-        if tensor.device.type != "cpu":
-            raise CaptureError(f"{path!r} is on device {tensor.device}; call model.cpu() before quantizing")
-        if (tensor.is_floating_point() and tensor.dtype is not torch.float32) or tensor.is_complex():
-            raise CaptureError(f"{path!r} is {tensor.dtype}; call model.float() before quantizing")
+    for path, module in model.named_modules():
+        place = f"module {path!r} ({type(module).__name__})" if path else f"the root ({type(module).__name__})"
+        if isinstance(module, QuantizedModule):
+            raise CaptureError(f"{place} is quantized already; quantize the float model it was made from")
+        for name, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
+            if tensor.device.type != "cpu":
+                raise CaptureError(
+                    f"{name!r} of {place} is on device {tensor.device}; call model.cpu() before quantizing"
+                )
+            if tensor.is_complex():
+                raise CaptureError(f"{name!r} of {place} is {tensor.dtype}; {COMPLEX}")
+            if tensor.is_floating_point() and tensor.dtype is not torch.float32:
+                raise CaptureError(f"{name!r} of {place} is {tensor.dtype}; call model.float() before quantizing")
 
 
 def check_arguments(arguments: Arguments) -> None:
+    """Refuse tensors on another device.
+
+    Raises:
+        CaptureError: an argument, or a tensor in one, is not on the CPU.
+    """
+    for name, tensor in _tensors(arguments):
+        if tensor.device.type != "cpu":
+            raise CaptureError(f"argument {name} is on device {tensor.device}; move it with .cpu()")
+
+
+def check_dtypes(arguments: Arguments) -> None:
+    """Explain why a model refused its arguments, if it may be for a dtype; a model may well convert them itself.
+
+    Raises:
+        CaptureError: an argument, or a tensor in one, is complex or floating point other than float32.
+    """
+    for name, tensor in _tensors(arguments):
+        if tensor.is_complex():
+            raise CaptureError(f"argument {name} is {tensor.dtype}, which the model refused; {COMPLEX}")
+        if tensor.is_floating_point() and tensor.dtype is not torch.float32:
+            raise CaptureError(f"argument {name} is {tensor.dtype}, which the model refused; convert it with .float()")
+
+
+def _tensors(arguments: Arguments) -> list[tuple[str, torch.Tensor]]:
+    """The tensors in the arguments, each with the name or position of its argument and the way to it."""
     args, kwargs = arguments
+    found = []
     for name, value in (*enumerate(args), *kwargs.items()):
-        if isinstance(value, torch.Tensor) and value.device.type != "cpu":
-            raise CaptureError(f"argument {name!r} is on device {value.device}; move it with .cpu()")
+        for path, leaf in tree_flatten_with_path(value)[0]:
+            if isinstance(leaf, torch.Tensor):
+                found.append((f"{name!r}{keystr(path)}", leaf))
+    return found

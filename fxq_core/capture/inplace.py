@@ -21,7 +21,7 @@ FRESH: frozenset[Any] = frozenset[Any]().union(
     spellings.CLAMP_LIKE, spellings.ADD, spellings.MUL, spellings.CAT, spellings.SIGMOID, spellings.TANH,
     spellings.HARDSIGMOID, spellings.HARDSWISH, spellings.SILU, spellings.LEAKY_RELU, spellings.ELU,
     spellings.MAX_POOL1D, spellings.MAX_POOL2D, spellings.MAX_POOL3D, spellings.AVG_POOL1D, spellings.AVG_POOL2D,
-    spellings.AVG_POOL3D, {F.batch_norm, nn.Softmax, nn.GELU, nn.LayerNorm, nn.GroupNorm, operator.sub,
+    spellings.AVG_POOL3D, spellings.MEAN, {F.batch_norm, nn.Softmax, nn.GELU, nn.LayerNorm, nn.GroupNorm, operator.sub,
     operator.truediv, operator.matmul, torch.matmul, torch.softmax, F.softmax, F.gelu, F.layer_norm, "clone"},
 )  # fmt: skip
 

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import fx, nn
 
-from fxq_core.capture.calls import FLAGS, NUMBERS, Arguments, CallLog, fixed_arguments, kept_attributes, kept_buffers
+from fxq_core.capture.calls import (
+    FLAGS,
+    MACHINERY,
+    NUMBERS,
+    Arguments,
+    CallLog,
+    fixed_arguments,
+    kept_attributes,
+    kept_buffers,
+)
 from fxq_core.capture.graphs import put
-from fxq_core.capture.tracer import is_layer, layer_graph, own_behaviour, trace, why
+from fxq_core.capture.location import why
+from fxq_core.capture.tracer import is_layer, layer_graph, own_behaviour, trace
 
 ATTRIBUTES = "fxq_attributes"
 SIGNATURE = "fxq_signature"
@@ -41,11 +52,11 @@ class PartCapturer:
         root: a copy of the model; it is changed.
         log: how the example calls each submodule.
         example: the example inputs.
-        root_reason: why not to trace the root itself, or "".
+        kept: why not to trace some of its modules, by path.
     """
 
-    def __init__(self, root: nn.Module, log: CallLog, example: Arguments, root_reason: str) -> None:
-        self.root, self.log, self.example, self.root_reason = root, log, example, root_reason
+    def __init__(self, root: nn.Module, log: CallLog, example: Arguments, kept: Mapping[str, str]) -> None:
+        self.root, self.log, self.example, self.kept = root, log, example, kept
         self.parts: dict[str, fx.GraphModule] = {}
         self.left: dict[str, str] = {}
 
@@ -67,8 +78,8 @@ class PartCapturer:
 
     def _trace(self, path: str, module: nn.Module) -> str | None:
         """Make the module at ``path`` a part; or say why that is not possible."""
-        if not path and self.root_reason:
-            return self.root_reason
+        if path in self.kept:
+            return self.kept[path]
         if path and (reason := own_behaviour(module)):
             return reason
         if path in self.log.varies:
@@ -79,10 +90,7 @@ class PartCapturer:
             part, leaves = layer_graph(module), dict[str, str]()
         else:
             fixed = self.log.fixed[path] if path else fixed_arguments(module, *self.example)
-            flags = {name: value for name, value in fixed.items() if isinstance(value, FLAGS)}
-            # a number or a buffer may decide the way; but a module below an untraceable one is called with any number
-            attempts = [(flags, True), (flags, False), *([] if path else [(fixed, False)])]
-            outcome = _first_that_works(module, attempts)
+            outcome = attempt(module, fixed, below(path, self.kept), is_root=not path)
             if isinstance(outcome, str):
                 return outcome
             part, leaves = outcome
@@ -93,28 +101,37 @@ class PartCapturer:
         else:
             self.root = part
         for leaf, reason in leaves.items():
-            below = f"{path}.{leaf}" if path else leaf
-            self.left[below] = reason
+            inner = f"{path}.{leaf}" if path else leaf
+            self.left[inner] = reason
             for name, child in list(part.get_submodule(leaf).named_children()):
-                self._enter(f"{below}.{name}", child)
+                self._enter(f"{inner}.{name}", child)
         return None
 
 
-def _first_that_works(
-    module: nn.Module, attempts: list[tuple[dict[str, Any], bool]]
+def below(path: str, kept: Mapping[str, str]) -> dict[str, str]:
+    """The reasons of the modules below a path, by their path from there."""
+    prefix = f"{path}." if path else ""
+    return {inner[len(prefix) :]: reason for inner, reason in kept.items() if inner.startswith(prefix) and inner}
+
+
+def attempt(
+    module: nn.Module, fixed: dict[str, Any], kept: dict[str, str], is_root: bool = False
 ) -> tuple[fx.GraphModule, dict[str, str]] | str:
-    """What the first trace gives that does not fail, or why the first one failed."""
+    """What the first way to trace a module gives that does not fail, or why the first one failed."""
+    flags = {name: value for name, value in fixed.items() if isinstance(value, FLAGS)}
+    # a number or a buffer may decide the way; but a module below an untraceable one is called with any number
+    attempts = [(flags, True), (flags, False), *([(fixed, False)] if is_root else [])]
     reasons = []
-    for fixed, follow_buffers in attempts:
+    for constant, follow_buffers in attempts:
         versions = [buffer._version for buffer in module.buffers()]
         random, numbers = torch.get_rng_state(), _numbers(module)
         try:
-            with kept_attributes(module), kept_buffers(module):
-                traced = trace(module, fixed, follow_buffers)
+            with kept_attributes(module) as unchanged, kept_buffers(module):
+                traced = trace(module, constant, kept, follow_buffers)
                 if not torch.equal(random, torch.get_rng_state()):
                     reasons.append("it draws random numbers, which a trace would freeze")
                     continue
-                if numbers != _numbers(module):
+                if numbers != _numbers(module) or not unchanged():
                     reasons.append("it changes attributes of its own, which a trace would freeze")
                     continue
                 if versions == [buffer._version for buffer in module.buffers()]:
@@ -133,8 +150,7 @@ def _numbers(module: nn.Module) -> list[dict[str, Any]]:
 def _keep_attributes(module: nn.Module, part: fx.GraphModule) -> None:
     """What users can reach on a module, its own attributes and a root's hooks, stays reachable."""
     part.meta[SIGNATURE] = inspect.signature(module.forward)
-    machinery = vars(nn.Module())
-    part.meta[ATTRIBUTES] = {name: value for name, value in vars(module).items() if name not in machinery}
+    part.meta[ATTRIBUTES] = {name: value for name, value in vars(module).items() if name not in MACHINERY}
     for name, value in part.meta[ATTRIBUTES].items():
         if not hasattr(part, name):
             setattr(part, name, value)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import operator
-import traceback
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import fx, nn
 
 from fxq_core.capture.graphs import STANDS_FOR_PART
+from fxq_core.capture.location import LOCATION, line_of, why
 from fxq_core.capture.values import REASON
 from fxq_core.errors import CaptureError
 
 INPLACE_OPERATORS = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor")
+
+PLAIN_DICTS = (dict, fx.immutable_collections.immutable_dict)
 
 
 class InplaceProxy(fx.Proxy):
@@ -63,13 +67,13 @@ def is_layer(module: nn.Module) -> bool:
 class Tracer(fx.Tracer):
     """Traces a root; a submodule that can't be traced, or that has hooks, becomes a leaf.
 
-    ``left`` says why, by module path, for each of those leaves.
+    ``left`` says why, by module path, for each of those leaves; some may be given.
     """
 
-    def __init__(self, fixed: dict[str, Any]) -> None:
+    def __init__(self, fixed: dict[str, Any], left: Mapping[str, str]) -> None:
         super().__init__()
         self.fixed = fixed
-        self.left: dict[str, str] = {}
+        self.left = dict(left)
 
     def create_args_for_root(self, *args: Any, **kwargs: Any) -> Any:
         function, values = super().create_args_for_root(*args, **kwargs)
@@ -80,6 +84,24 @@ class Tracer(fx.Tracer):
                 guard.node.meta[REASON] = f"it checks that argument {name!r} stays {self.fixed[name]!r}"
                 values[position] = self.fixed[name]
         return function, values
+
+    def create_arg(self, a: Any) -> Any:
+        """What holds proxies in fields or in a dict of its own type is made anew when the graph runs."""
+        if dataclasses.is_dataclass(a) and not isinstance(a, (type, fx.Proxy)):
+            fields = {
+                field.name: self.create_arg(getattr(a, field.name)) for field in dataclasses.fields(a) if field.init
+            }
+            return self.create_node("call_function", type(a), (), fields)
+        if isinstance(a, dict) and type(a) not in PLAIN_DICTS:
+            type(a)(dict(a))  # fails here, not when the graph runs, where that is no way to make one
+            return self.create_node("call_function", type(a), (super().create_arg(dict(a)),), {})
+        return super().create_arg(a)
+
+    def create_node(self, kind: str, *args: Any, **kwargs: Any) -> fx.Node:
+        node = super().create_node(kind, *args, **kwargs)
+        if kind.startswith("call_"):
+            node.meta[LOCATION] = line_of(sys._getframe(1), trace.__code__)
+        return node
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return InplaceProxy(node, self)
@@ -109,26 +131,18 @@ class Tracer(fx.Tracer):
             return super().call_module(m, forward, args, kwargs)
 
 
-def why(error: Exception) -> str:
-    """What stopped a trace, with the user's file and line."""
-    frames = traceback.extract_tb(error.__traceback__)
-    users = [f for f in frames if "/torch/" not in f.filename and "/fxq_core/" not in f.filename]
-    where = f"{users[-1].filename}:{users[-1].lineno}: " if users else ""
-    text = str(error).splitlines()[0].rstrip(".") if str(error) else ""
-    return f"it can't be traced: {where}{type(error).__name__}: {text}"
-
-
 def trace(
-    module: nn.Module, fixed: dict[str, Any], follow_buffers: bool = True
+    module: nn.Module, fixed: dict[str, Any], kept: Mapping[str, str], follow_buffers: bool = True
 ) -> tuple[fx.GraphModule, dict[str, str]]:
     """Trace a module whose arguments ``fixed`` keep the values they have in the example.
 
+    ``kept`` says, by path below ``module``, which modules are to be leaves and why.
     With ``follow_buffers``, what is done with buffers is part of the graph; without, it is done once, here.
 
     Returns:
         The graph module, and why each leaf that is no layer was left, by its path below ``module``.
     """
-    tracer = Tracer(fixed)
+    tracer = Tracer(fixed, kept)
     tracer.proxy_buffer_attributes = follow_buffers
     graph = tracer.trace(module)
     for node in graph.nodes:

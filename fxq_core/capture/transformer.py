@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import fx, nn
 
-from fxq_core.capture.attention import float_mask
+from fxq_core.capture.masks import float_mask, without_padding
 
 
 class EncoderLayer(nn.TransformerEncoderLayer):
@@ -98,20 +98,6 @@ class Transformer(nn.Transformer):
             tgt_is_causal=tgt_is_causal,
             memory_is_causal=memory_is_causal,
         )
-
-
-def without_padding(output: torch.Tensor, padding: torch.Tensor, check: bool) -> torch.Tensor:
-    """Zeros at the padding of a batch, as torch's nested tensors leave them where they serve.
-
-    Args:
-        output: (batch, length, size).
-        padding: (batch, length), True or minus infinity where there is padding.
-        check: whether padding in front or between keeps torch from using nested tensors.
-    """
-    missing = padding if padding.dtype is torch.bool else padding != 0
-    if output.dim() != 3 or (check and bool((missing[:, :-1] & ~missing[:, 1:]).any())):
-        return output
-    return output.masked_fill(missing.unsqueeze(-1), 0.0)
 
 
 # what these do depends on dtypes and numbers, which are known only when they run

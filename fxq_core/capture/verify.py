@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves
 
 from fxq_core.capture.calls import Arguments, cloned, kept_attributes, kept_buffers, kept_random
 from fxq_core.errors import CaptureError, one_line
@@ -32,24 +32,29 @@ def run(model: nn.Module, example: Arguments) -> Any:
 
 def same(result: Any, expected: Any) -> bool:
     """Whether two outputs have one structure and, up to float rounding, the same numbers."""
-    got, wanted = _leaves(result), _leaves(expected)
-    return type(result) is type(expected) and len(got) == len(wanted) and all(map(_equal, got, wanted))
+    if type(result) is not type(expected):
+        return False
+    if isinstance(expected, torch.Tensor):
+        return _equal(result, expected)
+    if isinstance(expected, (bool, int, str)):
+        return bool(result == expected)
+    got, wanted = _items(result), _items(expected)
+    return list(got) == list(wanted) and all(same(got[key], wanted[key]) for key in wanted)
 
 
-def _leaves(output: Any) -> list[Any]:
-    """The leaves of an output; those of objects that torch does not know, such as dataclasses, too."""
-    found = []
-    for leaf in tree_leaves(output):
-        if dataclasses.is_dataclass(leaf) and not isinstance(leaf, type):
-            found += _leaves([getattr(leaf, field.name) for field in dataclasses.fields(leaf)])
-        else:
-            found.append(leaf)
-    return found
+def _items(value: Any) -> dict[Any, Any]:
+    """What a container, or an object with fields, holds."""
+    items: dict[Any, Any] = {}
+    if dataclasses.is_dataclass(value):
+        items.update({("field", field.name): getattr(value, field.name) for field in dataclasses.fields(value)})
+    if isinstance(value, Mapping):
+        items.update(value)
+    elif isinstance(value, (tuple, list)):
+        items.update(enumerate(value))
+    return items
 
 
-def _equal(got: Any, wanted: Any) -> bool:
-    if not isinstance(got, torch.Tensor) or not isinstance(wanted, torch.Tensor):
-        return type(got) is type(wanted)
+def _equal(got: torch.Tensor, wanted: torch.Tensor) -> bool:
     if got.shape != wanted.shape or got.dtype != wanted.dtype:
         return False
     if not wanted.is_floating_point() or not wanted.numel():

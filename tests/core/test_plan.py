@@ -127,16 +127,17 @@ def test_it_prints_as_a_table(core: fxq.Registry) -> None:
             return self.head(F.relu(self.stem(x))).softmax(-1)
 
     by, core_, dash = CORE, "fxq-core".ljust(len(CORE)), "-" * len(CORE)
+    soft = f"int8 would only add conversions here (test_plan.py:{Tiny.forward.__code__.co_firstlineno + 1})"
     assert str(plan(Tiny(), core)) == "\n".join(
         (
             f"engine reference ({CORE}): 3 of 6 nodes in int8",
             f"node     module  op           verdict  pattern       {'by'.ljust(len(CORE))}  reason",
-            f"-------  ------  -----------  -------  ------------  {dash}  -------------------------------------",
+            f"-------  ------  -----------  -------  ------------  {dash}  {'-' * len(soft)}",
             f"x                placeholder  float                  {core_}  an input stays as the caller gives it",
             f"stem_0   stem.0  Conv2d       int8     conv2d_clamp  {by}  part of relu",
             f"relu             relu         int8     conv2d_clamp  {by}",
             f"head     head    Linear       int8     linear        {by}",
-            f"softmax          .softmax     float                  {core_}  int8 would only add conversions here",
+            f"softmax          .softmax     float                  {core_}  {soft}",
             f"output           output       float                  {core_}  outputs are returned in float",
             "stem.1: folded into stem.0",
         )
@@ -146,7 +147,7 @@ def test_it_prints_as_a_table(core: fxq.Registry) -> None:
 def test_it_says_what_became_of_modules_that_are_no_node(core: fxq.Registry) -> None:
     found = plan(MODELS["branching"], core)
     assert [part.path for part in found.parts] == ["", "1.large"]
-    line = __file__ + f":{Branching.forward.__code__.co_firstlineno + 1}"
+    line = f"test_plan.py:{Branching.forward.__code__.co_firstlineno + 1}"
     assert found.notes == {
         "1": f"it can't be traced: {line}: TraceError: symbolically traced variables cannot be used as inputs to "
         "control flow",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import warnings
 from typing import Any, NamedTuple
 
 import pytest
@@ -202,3 +203,30 @@ def test_around_a_child_that_cannot_be_traced_too(core: fxq.Registry) -> None:
     assert quantized >= {"0", "2"}
     assert any(module.startswith("1.") for module in quantized)
     assert close(model, lowered, X + 9)
+
+
+class Unreadable(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.sigmoid() if x.sum() < 1e9 else x
+
+
+@pytest.mark.parametrize("make", [nn.Sigmoid, Unreadable])
+def test_a_model_with_nothing_to_quantize_works_and_says_so(make: Any, core: fxq.Registry) -> None:
+    model, x = make().eval(), torch.randn(2, 3)
+    with pytest.warns(fxq.NothingQuantizedWarning) as caught:
+        qmodel = fxq.quantize(model, [x], "reference", registry=core)
+    assert [str(warning.message) for warning in caught] == [
+        f"nothing of {make.__name__} is in int8 on engine 'reference': the result is a copy that computes in float; "
+        "print(fxq_core.report(qmodel)) says why"
+    ]
+    assert caught[0].filename == __file__
+    assert torch.equal(qmodel(x), model(x))
+    assert "0 of " in str(fxq.report(qmodel))
+
+
+def test_one_int8_node_is_enough_for_silence(core: fxq.Registry) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fxq.quantize(
+            nn.Sequential(nn.Linear(3, 3), Unreadable()).eval(), [torch.randn(2, 3)], "reference", registry=core
+        )

@@ -54,7 +54,7 @@ ERRORS: dict[str, tuple[Any, Any, type[Exception], str]] = {
         lambda: Net().eval().half(),
         BATCHES,
         fxq.CaptureError,
-        "'first.weight' is torch.float16; call model.float() before quantizing",
+        "'weight' of module 'first' (Linear) is torch.float16; call model.float() before quantizing",
     ),
     "empty list": (None, [], fxq.CalibrationError, NO_BATCH),
     "empty generator": (None, lambda: iter(()), fxq.CalibrationError, NO_BATCH),

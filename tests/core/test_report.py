@@ -49,13 +49,14 @@ def test_it_prints_as_a_table(core: fxq.Registry) -> None:
     empty = " " * len("scale    zero point")
     said = "the config sets observer='minmax'"
     given = "an input stays as the caller gives it"
+    soft = f"int8 would only add conversions here (test_report.py:{Tiny.forward.__code__.co_firstlineno + 1})"
     lines = (
         f"engine reference ({CORE}): 1 of 4 nodes in int8",
         f"node    module  op           verdict  pattern  {head}  scale    zero point  reason",
-        f"------  ------  -----------  -------  -------  {dash}  -------  ----------  {'-' * 37}",
+        f"------  ------  -----------  -------  -------  {dash}  -------  ----------  {'-' * len(soft)}",
         f"x               placeholder  float             {core_}  0.01562  0           {given}",
         f"layer   layer   Linear       int8     linear   {by}  0.01562  64          {said}",
-        f"soft    soft    Softmax      float             {core_}  {empty}  int8 would only add conversions here",
+        f"soft    soft    Softmax      float             {core_}  {empty}  {soft}",
         f"output          output       float             {core_}  {empty}  outputs are returned in float",
     )
     assert str(fxq.report(fxq.quantize(Tiny().eval(), [BATCH], "reference", config, core))) == "\n".join(lines)

@@ -114,7 +114,7 @@ def test_seed_41_mixed_operands_are_promoted_as_in_float(op: Callable[..., Any],
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_seed_41_models_of_another_dtype_are_refused(dtype: torch.dtype, registry: fxq.Registry) -> None:
     model = nn.Sequential(nn.Linear(4, 3)).to(dtype).eval()
-    message = rf"^'0\.weight' is {dtype}; call model\.float\(\) before quantizing$"
+    message = rf"^'weight' of module '0' \(Linear\) is {dtype}; call model\.float\(\) before quantizing$"
     with pytest.raises(fxq.CaptureError, match=message):
         fxq.Quantizer(model, torch.randn(2, 4, dtype=dtype), engine="reference", registry=registry)
 

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import nn
 
 import fxq_core as fxq
-from fxq_core.capture.attention import Attention, masked_softmax, merged_mask
+from fxq_core.capture.attention import Attention
 from fxq_core.capture.composite import decompose
+from fxq_core.capture.masks import masked_softmax, merged_mask, without_padding
 from fxq_core.capture.tracer import is_layer
-from fxq_core.capture.transformer import without_padding
 
 from support.quantizing import assert_same, captured, error, int8, quantized, run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ class Branch(nn.Module):
         return self.inner(x)
 
 
-WHERE = f"it can't be traced: {__file__}:{inspect.getsourcelines(Branch.forward)[1] + 2}: {CONTROL_FLOW}"
+WHERE = f"it can't be traced: {Path(__file__).name}:{inspect.getsourcelines(Branch.forward)[1] + 2}: {CONTROL_FLOW}"
 UNREACHED = "the example never reached it"
 
 
@@ -238,6 +239,6 @@ def test_a_layer_is_one_op_of_torch() -> None:
     assert is_layer(nn.MultiheadAttention(4, 2))
     for other in (nn.Sequential(), nn.ModuleList(), nn.ModuleDict(), nn.ParameterList(), Own(1, 1, 1)):
         assert not is_layer(other)
-    graph_module, left = trace(nn.Sequential(nn.Sequential(nn.ReLU())), {})
+    graph_module, left = trace(nn.Sequential(nn.Sequential(nn.ReLU())), {}, {})
     assert ([n.target for n in graph_module.graph.nodes][1], left) == ("0.0", {})
     assert [n.op for n in layer_graph(nn.ReLU()).graph.nodes] == ["placeholder", "call_module", "output"]
