@@ -14,10 +14,13 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves, tree_map
 
+from fxq_core.capture.containers import Layout, layout_of
+
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 # what decides the way through a forward, and what seldom does
 FLAGS = (bool, str, type(None))
 NUMBERS = (int, float)
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 # the attributes that every module has, its tensors and children among them
 MACHINERY = frozenset(vars(nn.Module()))
 
@@ -100,10 +103,17 @@ def kept_random() -> Iterator[None]:
 
 
 def fixed_arguments(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of one call that hold no tensor: defaults that were not given, flags and numbers."""
-    bound = inspect.signature(module.forward).bind(*args, **kwargs)
+    """What of one call's arguments a trace may rely on: flags and numbers, given or not, and how containers nest."""
+    signature = inspect.signature(module.forward)
+    bound = signature.bind(*args, **kwargs)
     bound.apply_defaults()
-    return {name: value for name, value in bound.arguments.items() if isinstance(value, FLAGS + NUMBERS)}
+    fixed: dict[str, Any] = {}
+    for name, value in bound.arguments.items():
+        if isinstance(value, FLAGS + NUMBERS):
+            fixed[name] = value
+        elif signature.parameters[name].kind not in VARIADIC and (layout := layout_of(value)):
+            fixed[name] = layout
+    return fixed
 
 
 def positional(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
@@ -145,7 +155,7 @@ class CallLog:
                 self.several.add(path)
             fixed = fixed_arguments(module, args, kwargs)
             first = self.fixed.setdefault(path, fixed)
-            flags, now = ({n: v for n, v in call.items() if isinstance(v, FLAGS)} for call in (first, fixed))
+            flags, now = ({n: v for n, v in call.items() if isinstance(v, (*FLAGS, Layout))} for call in (first, fixed))
             if flags != now:
                 name = next(n for n in {**flags, **now} if flags.get(n, log) != now.get(n, log))
                 self.varies[path] = f"it is called with different values of argument {name!r}"

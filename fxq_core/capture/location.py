@@ -23,7 +23,7 @@ def why(error: Exception) -> str:
     """What stopped a trace, with the user's file and line."""
     frames = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__) if _is_users(frame)]
     where = "".join(f"{os.path.basename(frame.f_code.co_filename)}:{line}: " for frame, line in frames[-1:])
-    text = str(error).splitlines()[0].rstrip(".") if str(error) else ""
+    text = str(error).splitlines()[0].split(". ")[0].rstrip(".") if str(error) else ""
     return f"it can't be traced: {where}{type(error).__name__}: {text}"
 
 

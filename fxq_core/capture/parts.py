@@ -21,6 +21,7 @@ from fxq_core.capture.calls import (
     kept_attributes,
     kept_buffers,
 )
+from fxq_core.capture.containers import Layout
 from fxq_core.capture.graphs import put
 from fxq_core.capture.location import why
 from fxq_core.capture.tracer import is_layer, layer_graph, own_behaviour, trace
@@ -119,9 +120,13 @@ def attempt(
 ) -> tuple[fx.GraphModule, dict[str, str]] | str:
     """What the first way to trace a module gives that does not fail, or why the first one failed."""
     flags = {name: value for name, value in fixed.items() if isinstance(value, FLAGS)}
+    opened = {name: value for name, value in fixed.items() if isinstance(value, (*FLAGS, Layout))}
     # a number or a buffer may decide the way; but a module below an untraceable one is called with any number
     attempts = [(flags, True), (flags, False), *([(fixed, False)] if is_root else [])]
-    reasons = []
+    if opened != flags:
+        # a list may have any length, unless the module, or one that it hands it to, does more than pick from it
+        attempts[1:1] = [(opened, True), (opened, False)]
+    reasons, partial = [], None
     for constant, follow_buffers in attempts:
         versions = [buffer._version for buffer in module.buffers()]
         random, numbers = torch.get_rng_state(), _numbers(module)
@@ -134,12 +139,16 @@ def attempt(
                 if numbers != _numbers(module) or not unchanged():
                     reasons.append("it changes attributes of its own, which a trace would freeze")
                     continue
-                if versions == [buffer._version for buffer in module.buffers()]:
+                if versions != [buffer._version for buffer in module.buffers()]:
+                    reasons.append("it writes into a buffer in a way that no trace records")
+                    continue
+                _, leaves = traced
+                if not leaves or opened == flags:
                     return traced
-                reasons.append("it writes into a buffer in a way that no trace records")
+                partial = traced if partial is None or len(leaves) < len(partial[1]) else partial
         except Exception as error:
             reasons.append(why(error))
-    return reasons[0]
+    return reasons[0] if partial is None else partial
 
 
 def _numbers(module: nn.Module) -> list[dict[str, Any]]:

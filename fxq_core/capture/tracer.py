@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import operator
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import fx, nn
 
+from fxq_core.capture.containers import Layout, count_pieces, require_layout
 from fxq_core.capture.graphs import STANDS_FOR_PART
 from fxq_core.capture.location import LOCATION, line_of, why
 from fxq_core.capture.values import REASON
@@ -21,8 +22,12 @@ INPLACE_OPERATORS = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "
 PLAIN_DICTS = (dict, fx.immutable_collections.immutable_dict)
 
 
-class InplaceProxy(fx.Proxy):
-    """A proxy that records ``x += y`` as the in-place op it is; torch's own records ``x + y``."""
+class RecordingProxy(fx.Proxy):
+    """A proxy that records ``x += y`` as the in-place op it is, and knows into how many pieces an op splits."""
+
+    def __len__(self) -> int:
+        count = count_pieces(self.node)
+        return super().__len__() if count is None else count
 
 
 def _record(name: str) -> Callable[[fx.Proxy, Any], fx.Proxy]:
@@ -35,7 +40,7 @@ def _record(name: str) -> Callable[[fx.Proxy, Any], fx.Proxy]:
 
 
 for _name in INPLACE_OPERATORS:
-    setattr(InplaceProxy, f"__i{_name}__", _record(_name))
+    setattr(RecordingProxy, f"__i{_name}__", _record(_name))
 
 
 def require_fixed(value: Any, expected: Any, name: str) -> None:
@@ -80,9 +85,15 @@ class Tracer(fx.Tracer):
         for position, value in enumerate(values):
             if isinstance(value, fx.Proxy) and value.node.target in self.fixed:
                 name = str(value.node.target)
-                guard = self.create_proxy("call_function", require_fixed, (value, self.fixed[name], name), {})
-                guard.node.meta[REASON] = f"it checks that argument {name!r} stays {self.fixed[name]!r}"
-                values[position] = self.fixed[name]
+                fixed = self.fixed[name]
+                if isinstance(fixed, Layout):
+                    guard = self.create_proxy("call_function", require_layout, (value, fixed.text, name), {})
+                    guard.node.meta[REASON] = f"it checks how argument {name!r} nests its values"
+                    values[position] = fixed.open(value)
+                else:
+                    guard = self.create_proxy("call_function", require_fixed, (value, fixed, name), {})
+                    guard.node.meta[REASON] = f"it checks that argument {name!r} stays {fixed!r}"
+                    values[position] = fixed
         return function, values
 
     def create_arg(self, a: Any) -> Any:
@@ -103,8 +114,13 @@ class Tracer(fx.Tracer):
             node.meta[LOCATION] = line_of(sys._getframe(1), trace.__code__)
         return node
 
+    def iter(self, obj: fx.Proxy) -> Iterator[Any]:
+        """Tensors that an op splits its input into can be taken one by one where their number is known."""
+        count = count_pieces(obj.node)
+        return super().iter(obj) if count is None else (operator.getitem(obj, n) for n in range(count))
+
     def proxy(self, node: fx.Node) -> fx.Proxy:
-        return InplaceProxy(node, self)
+        return RecordingProxy(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return is_layer(m) or module_qualified_name in self.left

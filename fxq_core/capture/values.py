@@ -78,8 +78,18 @@ class ValueRecorder(fx.Interpreter):
         n.meta[KEY] = describe(result)
         if n.op == "get_attr" and isinstance(result, torch.Tensor) and not torch.isfinite(result).all():
             n.meta[FLOAT_ONLY] = f"the constant {n.target!r} is not finite"
+        if n.op in ("call_function", "call_method") and _holds_infinity(result):
+            n.meta[FLOAT_ONLY] = "it is infinite in places, as a mask is"
         n.meta[WRITES] = tuple(node for node, versions in before.items() if _versions(self.env[node]) != versions)
         return result
+
+
+def _holds_infinity(result: Any) -> bool:
+    """Whether some values are infinite by intent: others are not, and none is NaN."""
+    if not isinstance(result, torch.Tensor) or not result.is_floating_point() or result.is_sparse:
+        return False
+    infinite = result.isinf()
+    return bool(infinite.any() and not infinite.all() and not result.isnan().any())
 
 
 def _versions(value: Any) -> list[int]:
