@@ -20,11 +20,12 @@ def tokens(batch: int, length: int, vocabulary: int) -> torch.Tensor:
 
 
 def waves(batch: int, samples: int) -> torch.Tensor:
-    """Three tones per item, each of its own pitch and loudness, and a little noise, (batch, 1, samples)."""
+    """Three tones per item, each of its own pitch and loudness, and a little noise, (batch, 1, samples), peak 1."""
     pitch = torch.exp(5 * torch.rand(batch, 3, 1))
     phase = 2 * torch.pi * (torch.rand(batch, 3, 1) + pitch * torch.linspace(0, 1, samples))
     tones = torch.randn(batch, 3, 1).exp() * phase.sin()
-    return tones.sum(1, keepdim=True) + 0.05 * torch.randn(batch, 1, samples)
+    clip = tones.sum(1, keepdim=True) + 0.05 * torch.randn(batch, 1, samples)
+    return clip / clip.abs().amax(2, keepdim=True)
 
 
 def clouds(batch: int, points: int) -> torch.Tensor:

@@ -38,8 +38,8 @@ def settle(model: nn.Module, inputs: Callable[[int], tuple[Any, ...] | dict[str,
             parameter.uniform_(0.1, 0.5)
         elif "lstm.weight" in name:
             nn.init.kaiming_uniform_(parameter, nonlinearity="linear")
-        elif not parameter.any():
-            parameter.normal_(std=0.1)
+        elif parameter.unique().numel() == 1:
+            parameter += 0.1 * torch.randn_like(parameter)
         elif name.endswith(("cls_token", "pos_embed", "position", "relative_position_bias_table")):
             parameter.normal_(std=0.5)
     model.eval()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -85,6 +86,10 @@ class Detect(nn.Module):
         super().__init__()
         self.cv2 = nn.ModuleList(nn.Sequential(conv(c, 24, 3), nn.Conv2d(24, 4 * reg_max, 1)) for c in channels)
         self.cv3 = nn.ModuleList(nn.Sequential(conv(c, 24, 3), nn.Conv2d(24, classes, 1)) for c in channels)
+        # training starts there and stays near: boxes of some size, and few objects in an image of 640 pixels
+        for box, scores, stride in zip(self.cv2, self.cv3, (8, 16), strict=True):
+            nn.init.constant_(box[-1].bias, 1.0)
+            nn.init.constant_(scores[-1].bias, math.log(5 / classes / (640 / stride) ** 2))
 
     def forward(self, x: list[torch.Tensor]) -> list[torch.Tensor]:
         for i in range(len(x)):
@@ -104,7 +109,7 @@ class Yolo(nn.Module):
         self.neck = PAN(width)
         self.detect = Detect(classes, [4 * width, 8 * width], reg_max)
 
-    def forward(self, x: torch.Tensor, conf_thres: float = 0.5) -> dict[str, Any]:
+    def forward(self, x: torch.Tensor, conf_thres: float = 0.001) -> dict[str, Any]:
         levels = self.detect(self.neck(self.backbone(x)))
         flat = torch.cat([level.flatten(2) for level in levels], 2)
         box, cls = flat.split((self.reg_max * 4, self.nc), 1)

@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import fx
+from torch import fx, nn
 
 import fxq_core as fxq
+from fxq_core.capture.calls import cloned, positional
 from fxq_core.lowering import lower
 from fxq_core.matching import Candidate
 from fxq_core.quantized_module import SOURCE, QuantizedModule
@@ -69,12 +70,29 @@ def on_reference(quantizer: fxq.Quantizer) -> Any:
         return lower(replace(quantizer.plan, engine=REFERENCE, parts=parts), quantizer._prepared)
 
 
-def op_errors(lowered: QuantizedModule, reference: QuantizedModule, *inputs: Any) -> dict[str, int]:
-    """The largest difference in codes between two lowerings of one plan, by node of the float graph."""
-    recording = _Recording(reference)
+def op_errors(lowered: nn.Module, reference: nn.Module, *inputs: Any, **named: Any) -> dict[str, int]:
+    """The largest difference in codes between two lowerings of one plan, by part and node of the float graph."""
+    parts = {path: module for path, module in reference.named_modules() if isinstance(module, QuantizedModule)}
+    calls: dict[str, tuple[Any, ...]] = {}
+
+    def watch(path: str) -> Any:
+        def note(part: QuantizedModule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            calls.setdefault(path, positional(part, *cloned((args, kwargs))))
+
+        return note
+
+    handles = [part.register_forward_pre_hook(watch(path), with_kwargs=True) for path, part in parts.items()]
+    errors: dict[str, int] = {}
     with torch.no_grad():
-        recording.run(*inputs)
-        checking = _Checking(lowered, recording.values)
-        with lowered._fxq_active():
-            checking.run(*inputs)
-    return checking.errors
+        reference(*inputs, **named)
+        for handle in handles:
+            handle.remove()
+        for path, args in calls.items():
+            recording = _Recording(parts[path])
+            recording.run(*cloned((args, {}))[0])
+            part: Any = lowered.get_submodule(path)
+            checking = _Checking(part, recording.values)
+            with part._fxq_active():
+                checking.run(*cloned((args, {}))[0])
+            errors |= {f"{path}.{node}" if path else node: error for node, error in checking.errors.items()}
+    return errors

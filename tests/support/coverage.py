@@ -1,0 +1,78 @@
+"""What becomes of a network of the gallery on an engine: its layers, its nodes, and how close it is to float."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils._pytree import tree_leaves
+
+import fxq_core as fxq
+
+from gallery import GALLERY, trained
+from gallery.statistics import call
+
+LAYERS = (
+    nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear,
+)  # fmt: skip
+NAMES = frozenset(layer.__name__ for layer in LAYERS) | {"conv1d", "conv2d", "conv3d", "linear"}
+BATCHES, BATCH = 8, 8
+TEST_SAMPLES = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """One network on one engine.
+
+    ``int8`` counts its convolutions and linear layers in int8, ``floats`` gives the reason for each that is float;
+    ``nodes`` and ``int8_nodes`` count the nodes of all its graphs. ``sqnr`` is in dB, over all float outputs.
+    """
+
+    model: nn.Module
+    quantizer: fxq.Quantizer
+    qmodel: nn.Module
+    int8: int
+    floats: dict[str, str]
+    nodes: int
+    int8_nodes: int
+    sqnr: float
+
+
+def measure(name: str, engine: str, registry: fxq.Registry) -> Coverage:
+    """Quantize a network of the gallery and compare it with float on inputs it was not calibrated with."""
+    entry = GALLERY[name]
+    model = trained(entry)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(1)
+        batches = [entry.inputs(BATCH) for _ in range(BATCHES)]
+        quantizer = fxq.Quantizer(model, batches[0], engine, registry=registry).calibrate(batches)
+        qmodel = quantizer.quantize()
+        sample = entry.inputs(TEST_SAMPLES)
+        ratio = sqnr(call(model, sample), call(qmodel, sample))
+    rows = fxq.report(qmodel).rows
+    layers = [row for row in rows if row.op in NAMES]
+    return Coverage(
+        model=model,
+        quantizer=quantizer,
+        qmodel=qmodel,
+        int8=sum(row.quantized for row in layers),
+        floats={row.module or row.node: row.reason for row in layers if not row.quantized},
+        nodes=len(rows),
+        int8_nodes=sum(row.quantized for row in rows),
+        sqnr=ratio,
+    )
+
+
+def sqnr(expected: Any, result: Any) -> float:
+    """Signal to quantization noise in dB: ``10 log10(sum(x**2) / sum((x - y)**2))`` over all float tensors."""
+    pairs = list(zip(floats(expected), floats(result), strict=True))
+    noise = sum(float((x - y).double().square().sum()) for x, y in pairs)
+    return 10 * math.log10(sum(float(x.double().square().sum()) for x, _ in pairs) / noise) if noise else math.inf
+
+
+def floats(output: Any) -> Iterable[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()]
