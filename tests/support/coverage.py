@@ -67,6 +67,16 @@ def measure(name: str, engine: str, registry: fxq.Registry) -> Coverage:
     )
 
 
+def row(network: str, engine: str, found: Coverage) -> str:
+    """What was measured, as a line of the table in docs/coverage.md."""
+    layers = found.int8 + len(found.floats)
+    floats = "; ".join(f"{layer}: {reason}" for layer, reason in found.floats.items()) or "none"
+    return (
+        f"| {network} | {engine} | {found.int8} of {layers} | {floats} | {found.int8_nodes} of {found.nodes} "
+        f"| {found.sqnr:.1f} |"
+    )
+
+
 def sqnr(expected: Any, result: Any) -> float:
     """Signal to quantization noise in dB: ``10 log10(sum(x**2) / sum((x - y)**2))`` over all float tensors."""
     pairs = list(zip(floats(expected), floats(result), strict=True))
