@@ -11,12 +11,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests"))
 
-from gallery import GALLERY  # noqa: E402 (in the folder of the tests)
-from support.coverage import BATCH, BATCHES, TEST_SAMPLES, measure, row  # noqa: E402
-from support.engines import usable_engines  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
 import fxq_core as fxq  # noqa: E402
+
+from gallery import GALLERY  # noqa: E402 (in the folder of the tests)
+from support.coverage import BATCH, BATCHES, TEST_SAMPLES, measure, row  # noqa: E402
+from support.engines import usable_engines  # noqa: E402
 
 HEADER = "| network | engine | layers in int8 | layers in float, and why | nodes in int8 | SQNR dB |"
 PAGE = """# What becomes of real architectures
