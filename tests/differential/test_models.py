@@ -11,7 +11,7 @@ import fxq_core as fxq
 from differential.ao import NOISE, by_fxq, by_torch, layers, mean_ratio, squared_errors
 from gallery import GALLERY, trained
 
-SEEDS = 4
+SEEDS = 3
 UNTRACEABLE = {"yolo"}
 
 
