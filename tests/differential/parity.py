@@ -20,9 +20,12 @@ class Functional(nn.Module):
         self.function, self.relu = function, relu
         self.weight = nn.Parameter(torch.randn(shape) / shape[1] ** 0.5)
         self.bias = nn.Parameter(torch.randn(shape[0]))
+        dims = len(shape) - 2
+        # torch.ao needs every argument of a convolution written out, as tuples
+        self.geometry = ((1,) * dims, (0,) * dims, (1,) * dims, 1) if dims and "transpose" not in str(function) else ()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        result = self.function(x, self.weight, self.bias)
+        result = self.function(x, self.weight, self.bias, *self.geometry)
         return F.relu(result) if self.relu else result
 
 
