@@ -9,6 +9,8 @@ import torch
 from torch import nn
 
 OPS = torch.ops.quantized
+# their kernels for channels_last tensors, of torch 2.13 at least, give wrong numbers for many groups of few values
+NOT_CHANNELS_LAST = frozenset({"group_norm", "instance_norm"})
 
 
 class QuantizedNorm(nn.Module):
@@ -30,6 +32,8 @@ class QuantizedNorm(nn.Module):
             self.register_buffer(name, None if tensor is None else tensor.detach().clone())
 
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
+        if self.kernel in NOT_CHANNELS_LAST:
+            x = x.contiguous()
         tensors = (getattr(self, name) for name in self.tensors)
         result: torch.Tensor = getattr(OPS, self.kernel)(x, *self.leading, *tensors, self.eps, scale, zero_point)
         return result
