@@ -11,7 +11,6 @@ SYMMETRIC_UNIT = QParams(2 / 256, 128, 0, 255)
 FIXED: dict[str, QParams] = {
     "sigmoid": UNIT,
     "hardsigmoid": UNIT,
-    "softmax": UNIT,
     "tanh": SYMMETRIC_UNIT,
 }
 

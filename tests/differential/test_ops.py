@@ -18,7 +18,6 @@ SEEDS = 6
 # what torch.ao computes in float here and rounds to a range of its own, and how much finer that makes it
 FINER_IN_FLOAT = {
     "clamp_max alone": 1.4,  # int8 keeps the codes of its input, of which the clamp leaves a part unused
-    "softmax": 1.2,  # a softmax has the codes of [0, 1], whatever part of it is used
 }
 # what torch.ao takes to int8 and fxq does not, and why
 FLOAT = {
@@ -55,8 +54,6 @@ def theirs_or_none(model: nn.Module, batches: list[Batch], engine: str) -> ByTor
 
 # the float layer pads on one side only, and torch says that this costs a copy
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
-# it gives the right numbers by its general kernel, and torch says so
-@pytest.mark.filterwarnings("ignore:Quantized Adaptive Average Pool 3D is not implemented for QNNPACK:UserWarning")
 @pytest.mark.parametrize("name", EVERY)
 def test_an_op_is_int8_and_as_close_to_float(engine: str, name: str, registry: fxq.Registry) -> None:
     sample: Sample = EVERY[name]
