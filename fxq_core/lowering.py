@@ -11,12 +11,12 @@ import torch
 from torch import fx, nn
 
 from fxq_core.builder import Builder
-from fxq_core.builtin import CONSTANT, DEQUANTIZE, QUANTIZE
 from fxq_core.capture import ATTRIBUTES, HOOKS, SIGNATURE
 from fxq_core.capture.tracer import is_layer
 from fxq_core.capture.values import value_of
 from fxq_core.context import NO_QPARAMS, LoweringContext
 from fxq_core.errors import CalibrationError, FxqError, PluginError
+from fxq_core.families import CONSTANT, DEQUANTIZE, QUANTIZE
 from fxq_core.matching import Candidate
 from fxq_core.plan import PartPlan, Plan
 from fxq_core.prepare import PreparedModel

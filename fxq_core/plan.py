@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from torch import fx
 
 from fxq_core import tables
-from fxq_core.builtin import BORDERS
 from fxq_core.capture import Captured
 from fxq_core.capture.graphs import find, module_path
 from fxq_core.capture.location import located, location_of
@@ -16,6 +15,7 @@ from fxq_core.capture.values import REASON, value_of
 from fxq_core.config import Config, ConfigUse, Settled
 from fxq_core.discovery import CORE
 from fxq_core.errors import ConfigError, EngineError
+from fxq_core.families import BORDERS
 from fxq_core.groups import Groups, group_values
 from fxq_core.matching import Candidate, Matches, Refusal, find_matches
 from fxq_core.placement import worthwhile

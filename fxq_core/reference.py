@@ -16,7 +16,7 @@ from torch import fx, nn
 
 from fxq_core.capture.values import value_of
 from fxq_core.context import LoweringContext, QWeight
-from fxq_core.ranges import FIXED, IN_FLOAT
+from fxq_core.families import FIXED, IN_FLOAT
 from fxq_core.types import Engine, Lowering, Match, QSpec
 from fxq_core.weight_only import emit_embedding, emit_embedding_bag
 
@@ -122,14 +122,12 @@ def lowerings() -> Iterator[Lowering]:
         for pattern in (layer, f"{layer}_clamp"):
             yield Lowering(engine=FAMILY, pattern=pattern, emit=emit_layer)
     for pattern, output in FIXED.items():
-        if pattern in IN_FLOAT:
-            continue
         yield Lowering(engine=FAMILY, pattern=pattern, emit=emit_any, output=output)
     yield Lowering(engine=FAMILY, pattern="quantize", emit=emit_quantize)
     yield Lowering(engine=FAMILY, pattern="dequantize", emit=emit_dequantize)
     yield Lowering(engine=FAMILY, pattern="constant", emit=emit_constant)
     for pattern in IN_FLOAT:
-        yield Lowering(engine=FAMILY, pattern=pattern, emit=emit_any, output=FIXED.get(pattern), in_float=True)
+        yield Lowering(engine=FAMILY, pattern=pattern, emit=emit_any, in_float=True)
     yield Lowering(engine=FAMILY, pattern="embedding", emit=emit_embedding)
     yield Lowering(engine=FAMILY, pattern="embedding_bag", emit=emit_embedding_bag)
     yield Lowering(engine=FAMILY, pattern="*", emit=emit_any)

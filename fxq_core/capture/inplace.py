@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import fx, nn
 
-from fxq_core import spellings
+from fxq_core import families, spellings
 from fxq_core.capture.tracer import INPLACE_OPERATORS, has_hooks, is_layer
 from fxq_core.capture.values import FLOAT_ONLY, REASON, WRITES, value_of, written_by
 
@@ -17,12 +17,10 @@ OPERATORS = {getattr(operator, f"__i{name}__"): getattr(operator, f"__{name}__")
 
 # ops whose result is always new memory; whatever is not listed may be a view of its input
 FRESH: frozenset[Any] = frozenset[Any]().union(
-    spellings.CONV1D, spellings.CONV2D, spellings.CONV3D, spellings.LINEAR, spellings.BATCH_NORM,
-    spellings.CLAMP_LIKE, spellings.ADD, spellings.MUL, spellings.CAT, spellings.SIGMOID, spellings.TANH,
-    spellings.HARDSIGMOID, spellings.HARDSWISH, spellings.SILU, spellings.LEAKY_RELU, spellings.ELU,
-    spellings.MAX_POOL1D, spellings.MAX_POOL2D, spellings.MAX_POOL3D, spellings.AVG_POOL1D, spellings.AVG_POOL2D,
-    spellings.AVG_POOL3D, spellings.MEAN, {F.batch_norm, nn.Softmax, nn.GELU, nn.LayerNorm, nn.GroupNorm, operator.sub,
-    operator.truediv, operator.matmul, torch.matmul, torch.softmax, F.softmax, F.gelu, F.layer_norm, "clone"},
+    *families.CLAMPED.values(), *families.OWN_RANGE.values(), *families.IN_FLOAT.values(), spellings.CLAMP_LIKE,
+    spellings.DIV, spellings.CAT, spellings.MEAN,
+    *(ops for name, ops in families.SHARED.items() if name.startswith(("max_pool", "avg_pool"))),
+    {F.batch_norm, "clone"},
 )  # fmt: skip
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
 
-from fxq_core import builtin, weight_only
+from fxq_core import weight_only
+from fxq_core.families import FIXED, IN_FLOAT, SHARED
 from fxq_core.native import emitters as emit
-from fxq_core.ranges import FIXED, IN_FLOAT
 from fxq_core.types import Emit, Lowering
 
 # for patterns that a clamp-like op may end
@@ -24,7 +24,7 @@ CLAMPED: Mapping[str, Emit] = MappingProxyType(
 )
 EMITTERS: Mapping[str, Emit] = MappingProxyType(
     {
-        **dict.fromkeys(builtin.SHARED, emit.same),
+        **dict.fromkeys(SHARED, emit.same),
         **CLAMPED,
         **{f"{name}_clamp": emitter for name, emitter in CLAMPED.items()},
         **dict.fromkeys(IN_FLOAT, emit.in_float),

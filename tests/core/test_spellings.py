@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fxq_core import builtin, signatures, spellings
+from fxq_core import families as tables, signatures, spellings
 
 from support.quantizing import error, int8, quantized
 
@@ -108,10 +108,10 @@ def families() -> list[tuple[str, Any]]:
     """Each pattern but the layers', which capture gives one spelling, with each of its spellings."""
     layers = ("conv", "linear", "batch_norm")
     norms = (F.layer_norm, F.group_norm)  # capture makes modules of them
-    tables = {**builtin.CLAMPED, **builtin.OWN_RANGE, **builtin.SHARED}
+    every = {**tables.CLAMPED, **tables.OWN_RANGE, **tables.IN_FLOAT, **tables.SHARED}
     return [
         (family, spelling)
-        for family, ops in tables.items()
+        for family, ops in every.items()
         if not family.startswith(layers)
         for spelling in sorted(ops, key=str)
         if spelling not in norms and not (family == "interpolate" and spelling is nn.UpsamplingNearest2d)
@@ -169,7 +169,7 @@ def test_a_module_in_place_is_the_pattern_too(module: Any) -> None:
     pattern = (
         "conv2d_clamp"
         if module in spellings.CLAMP_LIKE
-        else next(n for n, ops in builtin.OWN_RANGE.items() if module in ops)
+        else next(n for n, ops in {**tables.OWN_RANGE, **tables.IN_FLOAT}.items() if module in ops)
     )
     check(module(inplace=True), pattern, 2)
 

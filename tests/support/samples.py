@@ -202,5 +202,6 @@ SAMPLES = {
     "pixel_shuffle": Sample("pixel_shuffle", nn.PixelShuffle(2)),
     "pixel_unshuffle": Sample("pixel_unshuffle", lambda x: F.pixel_unshuffle(x[..., :6], 2)),
     "channel_shuffle": Sample("channel_shuffle", nn.ChannelShuffle(4)),
+    "mish": Sample("mish", nn.Mish()),
     "clone": Sample("identity", lambda x: x.clone().float()),
 }
