@@ -40,6 +40,12 @@ def claims_on(rules: Sequence[Rule], part: str, match: Match) -> list[Claim]:
     return claims
 
 
+def claims_on_value(rules: Sequence[Rule], part: str, node: fx.Node) -> list[Claim]:
+    """The rules whose path is for a value that no match gives, such as an input."""
+    ranked = ((number, rule, rank_of(rule.where, module_path(part, node), None)) for number, rule in enumerate(rules))
+    return [Claim(rank, number, rule, part, node) for number, rule, rank in ranked if rank is not None]
+
+
 def rank_of(where: Selector, path: str, module: nn.Module | None) -> Rank | None:
     """How specifically a selector is for a node, by its path or its module; None if it is not."""
     if isinstance(where, str):

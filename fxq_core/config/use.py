@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from torch import fx, nn
 
 from fxq_core import spellings
-from fxq_core.config.claims import Claim, claims_on, rank_of, winner
+from fxq_core.config.claims import Claim, claims_on, claims_on_value, rank_of, winner
 from fxq_core.config.records import FLOAT, PER_CHANNEL, PER_TENSOR, Config, Rule
 from fxq_core.config.seen import Seen
 from fxq_core.config.selectors import text
@@ -90,7 +90,7 @@ class ConfigUse:
                 return f"the config skips {text(rule.where)}"
         return None
 
-    def settle(self, part: str, chosen: Iterable[Match], sources: Mapping[fx.Node, int]) -> Settled:
+    def settle(self, part: str, chosen: Collection[Match], sources: Mapping[fx.Node, int]) -> Settled:
         """What the rules set for what is quantized.
 
         Args:
@@ -107,6 +107,12 @@ class ConfigUse:
             if observed:
                 by_group[sources[match.output]] += (claim._replace(node=match.output) for claim in observed)
             self._settle_weight(match, claims, settled)
+        outputs = {match.output for match in chosen}
+        for node, group in sources.items():
+            if node not in outputs:  # an input, a constant or what a float op gives
+                claims = claims_on_value(self.rules, part, node)
+                self._note("observer", claims, claims)
+                by_group[group] += claims
         for group, claims in by_group.items():
             rule = winner("observer", claims)
             if rule is not None and rule.observer is not None:

@@ -100,7 +100,21 @@ def test_a_rule_chooses_the_observer_and_the_most_specific_one_wins(core: fxq.Re
     names = observers(plan_with(core, *rules))
     assert names["head"] == "minmax"
     assert names["blocks_0_act"] == names["blocks_1_act"] == "histogram"
-    assert names["x"] == "percentile"  # an input is the output of nothing
+    assert names["x"] == "histogram"
+
+
+def test_a_rule_for_a_path_reaches_the_values_that_enter_int8_there(core: fxq.Registry) -> None:
+    class Shifted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(8, 8)
+            self.register_buffer("offset", torch.ones(8))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(self.layer(x.cos()) + self.offset)
+
+    found = plan_with(core, fxq.Rule("*", observer="histogram"), net=Shifted().eval(), batch=torch.randn(2, 8))
+    assert observers(found) == dict.fromkeys(("cos", "layer", "offset", "add", "layer_1"), "histogram")
 
 
 def test_an_observer_changes_the_scale(net: nn.Module, core: fxq.Registry) -> None:
