@@ -11,7 +11,7 @@ import fxq_core as fxq
 
 from gallery import GALLERY
 from support.coverage import measure, row
-from support.engines import NAMED, usable_engines
+from support.engines import usable_engines
 
 PAGE = (Path(__file__).parents[2] / "docs" / "coverage.md").read_text()
 ROWS = dict(re.findall(r"^\| (\w+ \| \w+) \| (\d.*) \|$", PAGE, re.MULTILINE))
@@ -19,12 +19,6 @@ ROWS = dict(re.findall(r"^\| (\w+ \| \w+) \| (\d.*) \|$", PAGE, re.MULTILINE))
 CLOSE = 0.5
 
 
-@pytest.fixture(scope="module")
-def registry() -> fxq.Registry:
-    return fxq.load_plugins(strict=True)
-
-
-@pytest.mark.parametrize("engine", NAMED or usable_engines())
 @pytest.mark.parametrize("network", GALLERY)
 def test_a_line_says_what_comes_of_a_network(network: str, engine: str, registry: fxq.Registry) -> None:
     written, ratio = ROWS[f"{network} | {engine}"].rsplit(" | ", 1)

@@ -1,4 +1,4 @@
-"""Every test that takes ``engine`` runs on each engine under test."""
+"""Every test that takes ``engine`` runs on each engine under test, and ``registry`` holds all installed plugins."""
 
 from __future__ import annotations
 
