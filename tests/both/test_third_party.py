@@ -29,7 +29,6 @@ def net() -> nn.Module:
 BATCHES = [torch.randn(16, 6, generator=torch.Generator().manual_seed(n)) for n in range(4)]
 
 
-@pytest.mark.parametrize("engine", ["fbgemm", "onednn", "qnnpack", "x86"])
 def test_its_pattern_is_int8_on_every_engine_of_the_family(engine: str, net: nn.Module) -> None:
     lowered = fxq.quantize(net, BATCHES, engine)
     rows = {row.node: row for row in fxq.report(lowered).rows}
@@ -39,7 +38,6 @@ def test_its_pattern_is_int8_on_every_engine_of_the_family(engine: str, net: nn.
         assert (lowered(BATCHES[0]) - net(BATCHES[0])).abs().max() < 0.05
 
 
-@pytest.mark.parametrize("engine", ["fbgemm", "onednn", "qnnpack", "x86"])
 def test_its_op_agrees_with_the_reference(engine: str, net: nn.Module) -> None:
     lowered, reference = (fxq.quantize(net, BATCHES, name) for name in (engine, "reference"))
     errors = op_errors(lowered, reference, BATCHES[0])
