@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_structure
 
 import fxq_core as fxq
 from fxq_core.capture.calls import as_arguments
+from fxq_core.quantized_module import QuantizedModule
 
 from gallery import GALLERY
 from gallery.statistics import call
@@ -74,3 +75,15 @@ def test_its_outputs_keep_their_structure(engine: str, name: str, measured: Call
             assert tree_structure(result) == tree_structure(expected)
         for one, other in zip(floats(result), floats(expected), strict=True):
             assert (one.shape, one.dtype) == (other.shape, other.dtype)
+
+
+def test_no_conversion_undoes_or_repeats_another(
+    engine: str, name: str, measured: Callable[[str, str], Coverage]
+) -> None:
+    parts = [part for part in measured(name, engine).qmodel.modules() if isinstance(part, QuantizedModule)]
+    for part in parts:
+        quantized = [node.args[0] for node in part.fxq_graph.nodes if node.target is torch.quantize_per_tensor]
+        assert len(quantized) == len(set(quantized))
+        assert [node for node in quantized if node.target == "dequantize"] == []
+        dequantized = [node.args[0] for node in part.fxq_graph.nodes if node.target == "dequantize"]
+        assert len(dequantized) == len(set(dequantized))
