@@ -52,26 +52,29 @@ class Network:
         return levels
 
     def _saturate(self, source: Hashable, sink: Hashable, levels: dict[Hashable, int]) -> None:
-        """Push flow along shortest paths until none is open."""
-        untried = {node: iter(tuple(edges)) for node, edges in self.capacity.items()}
+        """Push flow along shortest paths until none is open; an edge that is found closed is not looked at again."""
+        ends = {node: list(edges) for node, edges in self.capacity.items()}
+        tried = dict.fromkeys(ends, 0)
         path = [source]
         while path:
             node = path[-1]
             if node == sink:
-                edges = list(itertools.pairwise(path))
-                flow = min(self.capacity[start][end] for start, end in edges)
-                for start, end in edges:
-                    self.capacity[start][end] -= flow
-                    self.capacity[end][start] += flow
-                untried = {**untried, **{n: iter(tuple(self.capacity[n])) for n in path}}
+                self._push(path)
                 path = [source]
-                continue
-            step = next(
-                (n for n in untried[node] if self.capacity[node][n] > 0 and levels.get(n) == levels[node] + 1), None
-            )
-            if step is not None:
-                path.append(step)
-            else:
+            elif tried[node] == len(ends[node]):
                 path.pop()
                 if path:
-                    levels[node] = -1
+                    tried[path[-1]] += 1
+            else:
+                end = ends[node][tried[node]]
+                if self.capacity[node][end] > 0 and levels.get(end) == levels[node] + 1:
+                    path.append(end)
+                else:
+                    tried[node] += 1
+
+    def _push(self, path: list[Hashable]) -> None:
+        edges = list(itertools.pairwise(path))
+        flow = min(self.capacity[start][end] for start, end in edges)
+        for start, end in edges:
+            self.capacity[start][end] -= flow
+            self.capacity[end][start] += flow

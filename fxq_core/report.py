@@ -82,11 +82,11 @@ def make_report(plan: Plan, qparams: Mapping[str, Mapping[int, QParams] | None])
         groups = {node.name: group for node, group in part.groups.of.items()}
         for v in part.verdicts:
             about = (part.path, v.node, v.module, v.op)
-            if v.quantized and not found:
+            if v.quantized and found is None:
                 rows.append(Row(*about, False, "", CORE, None, None, UNREACHED, where=v.where))
                 continue
-            group = groups.get(v.node) if found else None
-            scale, zero_point = (None, None) if group is None or not found else found[group]
+            group = None if found is None else groups.get(v.node)
+            scale, zero_point = (None, None) if group is None or found is None else found[group]
             rows.append(Row(*about, v.quantized, v.pattern, v.provider, scale, zero_point, v.reason, group, v.where))
     engine = plan.engine
     return Report(engine.name, str(engine.provider), tuple(rows), tuple(plan.notes.items()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +12,8 @@ from fxq_core import spellings
 from fxq_core.errors import CaptureError
 
 CONTAINERS = (list, tuple, dict)
+# what the ops that split call the number or the sizes of the pieces
+PIECES = {"chunks", "split_size", "split_size_or_sections", "split_sizes", "indices_or_sections", "indices", "sections"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,8 @@ def count_pieces(node: fx.Node) -> int | None:
     """How many tensors an op splits its input into, where its arguments say so."""
     if node.op not in ("call_function", "call_method") or node.target not in spellings.CHUNK:
         return None
-    names: Mapping[str, Any] = node.kwargs
-    wanted = node.args[1] if len(node.args) > 1 else next(iter(names.values()), None)
+    named = (value for name, value in node.kwargs.items() if name in PIECES)
+    wanted = node.args[1] if len(node.args) > 1 else next(named, None)
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
     if isinstance(wanted, (list, tuple)):
         return len(wanted) + (name == "tensor_split")

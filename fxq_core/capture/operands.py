@@ -18,8 +18,8 @@ def simplify_operands(graph_module: fx.GraphModule) -> None:
     """Rewrite arithmetic with constants, in place; results stay the same.
 
     In ``x + 2``, ``2 - x`` and the like, the number becomes a tensor of shape ``(1,)``. A constant that is subtracted
-    is added with the other sign, and one that divides multiplies by its inverse. ``x.max(dim)[0]`` becomes
-    ``x.amax(dim)``, and ``min`` likewise.
+    is added with the other sign, and one that divides multiplies by its inverse, where these are ordinary numbers.
+    ``x.max(dim)[0]`` becomes ``x.amax(dim)``, and ``min`` likewise.
     """
     for node in list(graph_module.graph.nodes):
         if node.op in ("call_function", "call_method"):
@@ -36,15 +36,24 @@ def _simplify(graph_module: fx.GraphModule, node: fx.Node) -> None:
     floats = [v for v in (left, right) if isinstance(v, fx.Node) and value_of(v).is_float]
     if not plain or not floats or not value_of(node).is_float:
         return
-    if node.target in s.SUB | s.DIV and _is_constant(graph_module, right):
+    constant = _constant_value(graph_module, right)
+    if node.target in s.SUB | s.DIV and constant is not None:
         change, target = (torch.neg, operator.add) if node.target in s.SUB else (torch.reciprocal, operator.mul)
+        if not (constant.is_floating_point() if change is torch.neg else _invertible(constant)):
+            return  # bytes have no other sign
         right = _changed(graph_module, node, right, change)
     left, right = (_as_tensor(graph_module, node, operand) for operand in (left, right))
     follow(node, "call_method" if isinstance(target, str) else "call_function", target, (left, right))
 
 
-def _is_constant(graph_module: fx.GraphModule, value: Any) -> bool:
-    return (_is_number(value) and value != 0) or tensor_at(graph_module, value) is not None
+def _constant_value(graph_module: fx.GraphModule, value: Any) -> torch.Tensor | None:
+    return torch.tensor([float(value)]) if _is_number(value) else tensor_at(graph_module, value)
+
+
+def _invertible(constant: torch.Tensor) -> bool:
+    """Whether every inverse is finite and normal, so that a product with it is the quotient within rounding."""
+    inverse = torch.reciprocal(constant)
+    return bool((inverse.isfinite() & (inverse.abs() >= torch.finfo(inverse.dtype).tiny)).all())
 
 
 def _is_number(value: Any) -> bool:
@@ -86,3 +95,5 @@ def _extreme_to_reduction(node: fx.Node) -> None:
             found = arguments(pieces, None)
             if isinstance(found["dim"], int) and isinstance(found["input"], fx.Node):
                 follow(node, "call_function", reduction, (found["input"], found["dim"], found["keepdim"]))
+                if not pieces.users:
+                    node.graph.erase_node(pieces)
