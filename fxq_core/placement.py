@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from torch import fx
+from torch import fx, nn
 
 from fxq_core.capture.values import value_of
 from fxq_core.matching import Candidate
@@ -79,5 +79,7 @@ def _cost(value: fx.Node) -> int:
 
 
 def _multiplies(candidate: Candidate) -> bool:
-    tensors = (t for m in candidate.match.modules if m is not None for t in m.state_dict().values())
+    # a norm over several dimensions has a weight of as many, but multiplies element by element
+    layers = (m for m in candidate.match.modules if m is not None and type(m) is not nn.LayerNorm)
+    tensors = (tensor for layer in layers for tensor in layer.state_dict().values())
     return any(tensor.dim() > 1 for tensor in tensors)

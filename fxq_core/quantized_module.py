@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import linecache
+import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -150,6 +151,16 @@ class OperatorName(NamedTuple):
     overload: str
 
 
+class FunctionName(NamedTuple):
+    """Stands for a function that its module holds under its own name, but that pickle looks for elsewhere.
+
+    Such are the functions of ``torch.nn.functional`` that choose between two, like ``max_pool2d``.
+    """
+
+    module: str
+    name: str
+
+
 def dump(graph: fx.Graph) -> list[tuple[Any, ...]]:
     """A graph as plain data: nodes and operators by name, everything else as pickle takes it."""
 
@@ -164,6 +175,9 @@ def dump(graph: fx.Graph) -> list[tuple[Any, ...]]:
             target = OperatorName(target._qualified_op_name, "")
         elif isinstance(target, torch._ops.OpOverload):
             target = OperatorName(target.overloadpacket._qualified_op_name, target._overloadname)
+        elif "<locals>" in getattr(target, "__qualname__", ""):
+            home = FunctionName(target.__module__, target.__name__)
+            target = home if getattr(sys.modules.get(home.module), home.name, None) is target else target
         rows.append((node.op, node.name, target, args, kwargs, node.meta.get(SOURCE)))
     return rows
 
@@ -180,6 +194,8 @@ def restore(rows: Sequence[tuple[Any, ...]]) -> fx.Graph:
             namespace, operator = target.packet.split("::")
             target_: Any = getattr(getattr(torch.ops, namespace), operator)
             target = getattr(target_, target.overload) if target.overload else target_
+        elif isinstance(target, FunctionName):
+            target = getattr(sys.modules[target.module], target.name)
         args, kwargs = fx.node.map_aggregate(args, linked), fx.node.map_aggregate(kwargs, linked)
         nodes[name] = graph.create_node(op, target, args, kwargs, name=name)
         if source is not None:

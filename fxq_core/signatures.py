@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from fxq_core import spellings as s
+from fxq_core.capture.graphs import ASKS_FOR_SHAPE
 
 REQUIRED = object()
 
@@ -125,7 +126,9 @@ def clamp_bounds(node: fx.Node, module: nn.Module | None) -> tuple[Any, Any]:
 
 
 def asks_for_shape(node: fx.Node) -> bool:
-    """Whether a node asks for no more than the shape of a tensor."""
+    """Whether a node asks for no more than the shape of a tensor, or the number of several."""
+    if node.meta.get(ASKS_FOR_SHAPE):
+        return True
     if node.op == "call_method":
         return node.target in SHAPE_QUERIES
     return node.op == "call_function" and node.target is getattr and node.args[1] in SHAPE_ATTRIBUTES

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import fx, nn
 
-from fxq_core.capture.calls import Arguments, CallLog, cloned, kept_random
+from fxq_core.capture.calls import Arguments, CallLog, cloned
 from fxq_core.capture.graphs import put
 from fxq_core.capture.parts import ATTRIBUTES, Captured, attempt, below
 from fxq_core.capture.tracer import is_layer, own_behaviour
-from fxq_core.capture.verify import run, same
+from fxq_core.capture.verify import run, run_calls, same
 from fxq_core.errors import CaptureError
 
 OTHER_NUMBERS = "its trace computes other numbers than the module itself, so it depends on more than its inputs"
@@ -22,7 +22,7 @@ USED_OTHERWISE = "the code around it uses more of it than its result, such as it
 
 
 class Call(NamedTuple):
-    """What a module was first called with, the random state at that moment, and what it gave."""
+    """What a module was called with, the random state at that moment, and what it gave."""
 
     arguments: Arguments
     random: torch.Tensor
@@ -69,7 +69,7 @@ def wrong_modules(root: nn.Module, log: CallLog, example: Arguments, kept: dict[
         log: how the example calls its modules.
         kept: the modules that are not traced, by path.
     """
-    calls = _first_calls(root, log, example, kept)
+    calls = _two_calls(root, log, example, kept)
     found: dict[str, str] = {}
     for path in sorted(calls, key=_innermost):
         outcome = attempt(root.get_submodule(path), log.fixed[path], below(path, kept | found))
@@ -78,20 +78,22 @@ def wrong_modules(root: nn.Module, log: CallLog, example: Arguments, kept: dict[
     return found
 
 
-def _first_calls(root: nn.Module, log: CallLog, example: Arguments, kept: dict[str, str]) -> dict[str, Call]:
-    calls: dict[str, Call] = {}
+def _two_calls(root: nn.Module, log: CallLog, example: Arguments, kept: dict[str, str]) -> dict[str, list[Call]]:
+    """The first two calls of each module that is traced."""
+    calls: dict[str, list[Call]] = {}
     entered: dict[str, tuple[Arguments, torch.Tensor]] = {}
 
     def before(path: str) -> Any:
         def note(module: nn.Module, args: Any, kwargs: Any) -> None:
-            entered.setdefault(path, (cloned((args, kwargs)), torch.get_rng_state()))
+            if len(calls.get(path, ())) < 2:
+                entered[path] = cloned((args, kwargs)), torch.get_rng_state()
 
         return note
 
     def after(path: str) -> Any:
         def note(module: nn.Module, args: Any, result: Any) -> None:
-            if path not in calls:
-                calls[path] = Call(*entered[path], cloned(((result,), {}))[0][0])
+            if len(calls.setdefault(path, [])) < 2:
+                calls[path].append(Call(*entered[path], cloned(((result,), {}))[0][0]))
 
         return note
 
@@ -109,13 +111,13 @@ def _first_calls(root: nn.Module, log: CallLog, example: Arguments, kept: dict[s
     return calls
 
 
-def _reproduces(part: fx.GraphModule, call: Call) -> bool:
-    with kept_random(), contextlib.redirect_stderr(io.StringIO()):
-        torch.set_rng_state(call.random)
+def _reproduces(part: fx.GraphModule, calls: list[Call]) -> bool:
+    with contextlib.redirect_stderr(io.StringIO()):
         try:
-            return same(run(part, call.arguments), call.result)
+            results = run_calls(part, [(call.arguments, call.random) for call in calls])
         except CaptureError:
             return False
+    return same(results, tuple(call.result for call in calls))
 
 
 def wrong_parts(captured: Captured, root: nn.Module, example: Arguments, expected: Any) -> dict[str, str]:

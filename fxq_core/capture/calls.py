@@ -102,6 +102,11 @@ def kept_random() -> Iterator[None]:
         random.setstate(state)
 
 
+def random_states() -> tuple[Any, ...]:
+    """The states of Python's and torch's random numbers, comparable."""
+    return random.getstate(), bytes(torch.get_rng_state().tolist())
+
+
 def fixed_arguments(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
     """What of one call's arguments a trace may rely on: flags and numbers, given or not, and how containers nest."""
     signature = inspect.signature(module.forward)

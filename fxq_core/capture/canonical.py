@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from fxq_core.capture.functional import BUILDERS, to_module
-from fxq_core.capture.graphs import add_module, call_count, follow
+from fxq_core.capture.graphs import add_module, call_count, follow, hold
 from fxq_core.capture.values import FLOAT_ONLY, value_of
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -55,7 +55,8 @@ def _pad_in_numbers(graph_module: fx.GraphModule, node: fx.Node) -> None:
         tuple(reversed(sides[0::2])) if within else 0,
         conv.dilation, conv.groups, conv.bias is not None, device="meta",
     ).eval()  # fmt: skip
-    plain.weight, plain.bias = conv.weight, conv.bias
+    hold(plain, "weight", conv.weight)
+    hold(plain, "bias", conv.bias)
     plain._forward_hooks, plain._forward_pre_hooks = conv._forward_hooks, conv._forward_pre_hooks
     if not within:
         mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode

@@ -30,10 +30,16 @@ def check_model(model: Any) -> None:
             f"{len(training)} of the modules of {type(model).__name__} are in train mode, the first {first}; "
             "call model.eval() before quantizing"
         )
+    if hasattr(model, "_orig_mod"):
+        raise CaptureError(
+            "the model is compiled; quantize the one that torch.compile was given, which is model._orig_mod"
+        )
     for path, module in model.named_modules():
         place = f"module {path!r} ({type(module).__name__})" if path else f"the root ({type(module).__name__})"
         if isinstance(module, QuantizedModule):
             raise CaptureError(f"{place} is quantized already; quantize the float model it was made from")
+        if isinstance(module, torch.jit.ScriptModule):
+            raise CaptureError(f"{place} is TorchScript; quantize the Python model that it was made from")
         for name, tensor in (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)):
             if tensor.device.type != "cpu":
                 raise CaptureError(

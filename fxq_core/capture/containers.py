@@ -52,6 +52,15 @@ def require_layout(value: Any, text: str, name: str) -> None:
         )
 
 
+def require_pieces(pieces: Any, count: int) -> None:
+    """Refuse another number of tensors than the one that the graph was traced with."""
+    if len(pieces) != count:
+        raise CaptureError(
+            f"a tensor was split into {count} pieces in the example that this model was quantized with and into "
+            f"{len(pieces)} now; quantize again with an example of this size"
+        )
+
+
 def count_pieces(node: fx.Node) -> int | None:
     """How many tensors an op splits its input into, where its arguments say so."""
     if node.op not in ("call_function", "call_method") or node.target not in spellings.CHUNK:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from fxq_core.capture.graphs import add_module
+from fxq_core.capture.graphs import add_module, hold
 from fxq_core.capture.tracer import own_behaviour
 from fxq_core.capture.values import value_of
 
@@ -76,9 +76,9 @@ def fold(layer: Any, norm: Any) -> nn.Module:
             bias = bias + norm.bias.double()
         weight = layer.weight.double() * _by_channel(layer, scale)
         merged: Any = copy.copy(layer)  # the tensors are replaced below, not written to
-        merged._parameters = dict(layer._parameters)
-        merged.weight = nn.Parameter(weight.to(layer.weight.dtype), requires_grad=False)
-        merged.bias = nn.Parameter(bias.to(layer.weight.dtype), requires_grad=False)
+        merged._parameters, merged._buffers = dict(layer._parameters), dict(layer._buffers)
+        hold(merged, "weight", nn.Parameter(weight.to(layer.weight.dtype), requires_grad=False))
+        hold(merged, "bias", nn.Parameter(bias.to(layer.weight.dtype), requires_grad=False))
     return merged  # type: ignore[no-any-return]
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from fxq_core import signatures
-from fxq_core.capture.graphs import add_module, follow, tensor_at
+from fxq_core.capture.graphs import add_module, follow, hold, tensor_at
 from fxq_core.capture.values import value_of
 
 TENSORS = ("weight", "bias", "running_mean", "running_var")
@@ -34,13 +34,7 @@ def to_module(graph_module: fx.GraphModule, node: fx.Node) -> None:
     module.eval()
     for name, tensor in tensors.items():
         if hasattr(module, name) and tensor is not None:
-            module._parameters.pop(name, None)
-            module._buffers.pop(name, None)
-            # the same tensor object, so that tied weights stay tied
-            if isinstance(tensor, nn.Parameter):
-                module.register_parameter(name, tensor)
-            else:
-                module.register_buffer(name, tensor)
+            hold(module, name, tensor)
     owner = next((found[n] for n in TENSORS if isinstance(found.get(n), fx.Node)), None)
     path = f"{owner.target}_{node.name}" if owner is not None else node.name
     follow(node, "call_module", add_module(graph_module, path, module), (found["input"],))

@@ -9,6 +9,8 @@ from torch import fx, nn
 
 # in the meta of the one call in a graph that was made for a lone layer
 STANDS_FOR_PART = "fxq_stands_for_part"
+# in the meta of a node that asks for no more than the number or the sizes of tensors
+ASKS_FOR_SHAPE = "fxq_asks_for_shape"
 
 
 def put(root: nn.Module, path: str, value: Any) -> None:
@@ -26,6 +28,16 @@ def put(root: nn.Module, path: str, value: Any) -> None:
         root.register_buffer(name, value)
     else:
         setattr(root, name, value)
+
+
+def hold(module: nn.Module, name: str, tensor: torch.Tensor | None) -> None:
+    """Make a tensor the parameter or buffer of this name, whatever is there; the same object, so that ties stay."""
+    module._parameters.pop(name, None)
+    module._buffers.pop(name, None)
+    if isinstance(tensor, nn.Parameter):
+        module.register_parameter(name, tensor)
+    else:
+        module.register_buffer(name, tensor)
 
 
 def find(root: nn.Module, path: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,25 +12,31 @@ from torch import fx, nn
 
 from fxq_core import families, spellings
 from fxq_core.capture.tracer import INPLACE_OPERATORS, has_hooks, is_layer
-from fxq_core.capture.values import FLOAT_ONLY, REASON, WRITES, value_of, written_by
+from fxq_core.capture.values import FLOAT_ONLY, REASON, SHARES, WRITES, shared_by, value_of, written_by
+from fxq_core.signatures import asks_for_shape
 
 OPERATORS = {getattr(operator, f"__i{name}__"): getattr(operator, f"__{name}__") for name in INPLACE_OPERATORS}
 
-# ops whose result is always new memory; whatever is not listed may be a view of its input
-FRESH: frozenset[Any] = frozenset[Any]().union(
-    *families.CLAMPED.values(), *families.OWN_RANGE.values(), *families.IN_FLOAT.values(), spellings.CLAMP_LIKE,
-    spellings.DIV, spellings.CAT, spellings.MEAN,
-    *(ops for name, ops in families.SHARED.items() if name.startswith(("max_pool", "avg_pool"))),
-    {F.batch_norm, "clone"},
+# ops that do nothing but compute a result, so that one that nobody takes can go
+QUIET: frozenset[Any] = frozenset[Any]().union(
+    *families.CLAMPED.values(), *families.OWN_RANGE.values(), *families.IN_FLOAT.values(), *families.SHARED.values(),
+    spellings.DIV, {F.batch_norm},
 )  # fmt: skip
+# ops that may give a view with other shapes or layouts, though they gave new memory on the example
+MAYBE_VIEWS = {
+    nn.Flatten, torch.flatten, torch.reshape, "flatten", "reshape", "contiguous", "to", "type", "type_as", "float",
+    "expand", "expand_as",
+}  # fmt: skip
+# kinds of values that hold no memory
+MEMORYLESS = {"int", "float", "bool", "str", "NoneType", "Size", "dtype", "device", "layout", "memory_format"}
 
 
 def functionalize(graph_module: fx.GraphModule) -> None:
     """Rewrite the in-place ops of a graph, in place.
 
     ``y = x.relu_()`` becomes ``y = x.relu()`` and later uses of ``x`` become uses of ``y``, if no view
-    of ``x``, no caller's tensor and no buffer shares its memory. Otherwise the op stays, and every
-    value that may share the memory is marked to stay float.
+    of ``x``, no caller's tensor and no buffer shares its memory. Otherwise the op stays, and no
+    value that may share the memory is taken in int8.
     """
     modules = dict(graph_module.named_modules(remove_duplicate=False))
     called: dict[str, bool] = {}  # whether all calls of an in-place layer may become out-of-place
@@ -43,8 +50,11 @@ def functionalize(graph_module: fx.GraphModule) -> None:
             if node.op == "call_module":
                 called[str(node.target)] = called.get(str(node.target), True) and reason is None and rewritable
             if reason is not None:
+                node.meta[REASON] = reason
                 for sharer in (node, *shared):
-                    sharer.meta[REASON] = sharer.meta[FLOAT_ONLY] = reason
+                    sharer.meta[FLOAT_ONLY] = reason
+                    if _sources(sharer, modules):
+                        sharer.meta[REASON] = reason  # a view, which must stay one
             elif rewritable:
                 _rewrite(node, written, modules)
     for path, safe in called.items():
@@ -57,7 +67,8 @@ def drop_unused(graph_module: fx.GraphModule) -> None:
     modules = dict(graph_module.named_modules(remove_duplicate=False))
     for node in reversed(graph_module.graph.nodes):
         layer = modules.get(str(node.target)) if node.op == "call_module" else None
-        quiet = node.op == "get_attr" or _is_fresh(node, modules) or (layer is not None and is_layer(layer))
+        computes = node.op in ("call_function", "call_method") and node.target in QUIET
+        quiet = node.op == "get_attr" or computes or (layer is not None and is_layer(layer))
         if quiet and not node.users and not written_by(node) and not (layer is not None and has_hooks(layer)):
             graph_module.graph.erase_node(node)
 
@@ -66,7 +77,7 @@ def _rewrite(node: fx.Node, written: fx.Node, modules: dict[str, nn.Module]) -> 
     node.target = _out_of_place(node, modules)
     if "inplace" in node.kwargs:
         node.kwargs = {**node.kwargs, "inplace": False}
-    node.meta[WRITES] = ()
+    node.meta[WRITES] = node.meta[SHARES] = ()
     written.replace_all_uses_with(node, delete_user_cb=lambda user: user > node)
 
 
@@ -112,18 +123,16 @@ def _may_share_memory(written: fx.Node, writer: fx.Node, modules: dict[str, nn.M
     return list(found)
 
 
-def _sources(node: fx.Node, modules: dict[str, nn.Module]) -> list[fx.Node]:
-    """The values that a node's result may be a view of: what it writes into, or any of its inputs, or none."""
+def _sources(node: fx.Node, modules: dict[str, nn.Module]) -> Sequence[fx.Node]:
+    """The values that a node's result may be a view of: what it writes into, what it shares memory with, or any."""
     if written := written_by(node):
-        return list(written)
-    return [] if _is_fresh(node, modules) else node.all_input_nodes
-
-
-def _is_fresh(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
-    if node.op == "call_module":
-        module = modules[str(node.target)]
-        return type(module) in FRESH and getattr(module, "inplace", False) is not True
-    return node.op in ("call_function", "call_method") and node.target in FRESH and not node.kwargs.get("inplace")
+        return written
+    if value_of(node).kind in MEMORYLESS:
+        return ()
+    layer = modules[str(node.target)] if node.op == "call_module" else None
+    if (node.target if layer is None else type(layer)) in MAYBE_VIEWS or not (layer is None or is_layer(layer)):
+        return node.all_input_nodes
+    return shared_by(node)
 
 
 def _visible(node: fx.Node, written: fx.Node, shared: list[fx.Node], rewritable: bool) -> str | None:
@@ -136,7 +145,7 @@ def _visible(node: fx.Node, written: fx.Node, shared: list[fx.Node], rewritable:
     for sharer in shared:
         if sharer > node:
             continue  # made from what was written
-        later = any(user is not node and user > node for user in sharer.users)
+        later = any(user is not node and user > node and not asks_for_shape(user) for user in sharer.users)
         # later readers of the value itself can be given the result instead
         if later and not (sharer is written and rewritable):
             return f"{node.name} writes in place into memory that {sharer.name} shares and is read again later"

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import fx, nn
 
 from fxq_core.capture.calls import (
@@ -20,11 +19,13 @@ from fxq_core.capture.calls import (
     fixed_arguments,
     kept_attributes,
     kept_buffers,
+    kept_random,
+    random_states,
 )
 from fxq_core.capture.containers import Layout
 from fxq_core.capture.graphs import put
 from fxq_core.capture.location import why
-from fxq_core.capture.tracer import is_layer, layer_graph, own_behaviour, trace
+from fxq_core.capture.tracer import RANDOM, is_layer, layer_graph, own_behaviour, trace
 
 ATTRIBUTES = "fxq_attributes"
 SIGNATURE = "fxq_signature"
@@ -129,12 +130,12 @@ def attempt(
     reasons, partial = [], None
     for constant, follow_buffers in attempts:
         versions = [buffer._version for buffer in module.buffers()]
-        random, numbers = torch.get_rng_state(), _numbers(module)
+        drawn, numbers = random_states(), _numbers(module)
         try:
-            with kept_attributes(module) as unchanged, kept_buffers(module):
+            with kept_random(), kept_attributes(module) as unchanged, kept_buffers(module):
                 traced = trace(module, constant, kept, follow_buffers)
-                if not torch.equal(random, torch.get_rng_state()):
-                    reasons.append("it draws random numbers, which a trace would freeze")
+                if drawn != random_states():
+                    reasons.append(RANDOM)
                     continue
                 if numbers != _numbers(module) or not unchanged():
                     reasons.append("it changes attributes of its own, which a trace would freeze")

@@ -11,14 +11,18 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from fxq_core.capture.containers import Layout, count_pieces, require_layout
-from fxq_core.capture.graphs import STANDS_FOR_PART
+from fxq_core.capture.calls import kept_random, random_states
+from fxq_core.capture.containers import Layout, count_pieces, require_layout, require_pieces
+from fxq_core.capture.graphs import ASKS_FOR_SHAPE, STANDS_FOR_PART
 from fxq_core.capture.location import LOCATION, line_of, why
 from fxq_core.capture.values import REASON
 from fxq_core.errors import CaptureError
 
+RANDOM = "it draws random numbers, which a trace would freeze"
 INPLACE_OPERATORS = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "and", "or", "xor")
 
+# they call other modules, and compute nothing themselves
+CONTAINERS = (nn.Sequential, nn.DataParallel, nn.parallel.DistributedDataParallel)
 PLAIN_DICTS = (dict, fx.immutable_collections.immutable_dict)
 
 
@@ -26,7 +30,8 @@ class RecordingProxy(fx.Proxy):
     """A proxy that records ``x += y`` as the in-place op it is, and knows into how many pieces an op splits."""
 
     def __len__(self) -> int:
-        count = count_pieces(self.node)
+        assert isinstance(self.tracer, Tracer)
+        count = self.tracer.count(self)
         return super().__len__() if count is None else count
 
 
@@ -65,8 +70,12 @@ def own_behaviour(module: nn.Module) -> str | None:
 
 def is_layer(module: nn.Module) -> bool:
     """Whether a module is one op of torch.nn, which stays whole in a graph."""
-    library = type(module).__module__.startswith("torch.nn") and not isinstance(module, nn.Sequential)
+    library = type(module).__module__.startswith("torch.nn.") and not isinstance(module, CONTAINERS)
     return library and type(module).forward is not nn.Module.forward
+
+
+class DrawsRandomError(Exception):
+    """A module drew random numbers while it was traced."""
 
 
 class Tracer(fx.Tracer):
@@ -116,8 +125,17 @@ class Tracer(fx.Tracer):
 
     def iter(self, obj: fx.Proxy) -> Iterator[Any]:
         """Tensors that an op splits its input into can be taken one by one where their number is known."""
-        count = count_pieces(obj.node)
+        count = self.count(obj)
         return super().iter(obj) if count is None else (operator.getitem(obj, n) for n in range(count))
+
+    def count(self, pieces: fx.Proxy) -> int | None:
+        """Into how many tensors an op splits its input, if that is known; the graph checks it whenever it runs."""
+        count = count_pieces(pieces.node)
+        if count is not None:
+            guard = self.create_proxy("call_function", require_pieces, (pieces, count), {})
+            guard.node.meta[REASON] = f"it checks that there are {count} pieces"
+            guard.node.meta[ASKS_FOR_SHAPE] = True
+        return count
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return RecordingProxy(node, self)
@@ -134,10 +152,15 @@ class Tracer(fx.Tracer):
         if self.is_leaf_module(m, path):
             return super().call_module(m, forward, args, kwargs)
         last, depth = next(iter(reversed(self.graph.nodes)), None), len(self.module_stack)
+        before = random_states()
         try:
-            return super().call_module(m, forward, args, kwargs)
+            with kept_random():
+                result = super().call_module(m, forward, args, kwargs)
+                if random_states() != before:
+                    raise DrawsRandomError
+            return result
         except Exception as error:
-            self.left[path] = why(error)
+            self.left[path] = RANDOM if isinstance(error, DrawsRandomError) else why(error)
             for node in reversed(self.graph.nodes):
                 if node is last:
                     break

@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 KEY = "fxq_value"
 WRITES = "fxq_writes"
+SHARES = "fxq_shares"
 REASON = "fxq_reason"
 # why a value must not be held in int8: its memory is written later, or it is not finite
 FLOAT_ONLY = "fxq_float_only"
@@ -55,6 +56,12 @@ def written_by(node: fx.Node) -> tuple[fx.Node, ...]:
     return found
 
 
+def shared_by(node: fx.Node) -> tuple[fx.Node, ...]:
+    """The inputs of a node that its result shares memory with, as seen on the example; all of them if it never ran."""
+    found: tuple[fx.Node, ...] = node.meta.get(SHARES, tuple(node.all_input_nodes))
+    return found
+
+
 def describe(result: Any) -> Value:
     if isinstance(result, torch.Tensor) and result.layout is torch.strided:
         return Value("tensor", tuple(result.shape), result.dtype, result.is_contiguous())
@@ -66,7 +73,9 @@ def describe(result: Any) -> Value:
 
 
 class ValueRecorder(fx.Interpreter):
-    """Runs a graph and leaves in each node's meta its ``Value``, and which of its inputs it writes into."""
+    """Runs a graph and leaves in each node's meta its ``Value``, and which of its inputs it writes into or shares
+    memory with.
+    """
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
@@ -80,6 +89,8 @@ class ValueRecorder(fx.Interpreter):
             n.meta[FLOAT_ONLY] = f"the constant {n.target!r} is not finite"
         if n.op in ("call_function", "call_method") and _holds_infinity(result):
             n.meta[FLOAT_ONLY] = "it is infinite in places, as a mask is"
+        memory = _memory(result)
+        n.meta[SHARES] = tuple(node for node in n.all_input_nodes if memory & _memory(self.env[node]))
         n.meta[WRITES] = tuple(node for node, versions in before.items() if _versions(self.env[node]) != versions)
         return result
 
@@ -90,6 +101,12 @@ def _holds_infinity(result: Any) -> bool:
         return False
     infinite = result.isinf()
     return bool(infinite.any() and not infinite.all() and not result.isnan().any())
+
+
+def _memory(value: Any) -> set[int]:
+    """Where the memory of each tensor in a value starts."""
+    leaves = (leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor) and leaf.layout is torch.strided)
+    return {leaf.untyped_storage().data_ptr() for leaf in leaves} - {0}
 
 
 def _versions(value: Any) -> list[int]:

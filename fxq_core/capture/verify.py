@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,21 +13,39 @@ from fxq_core.capture.calls import Arguments, cloned, kept_attributes, kept_buff
 from fxq_core.errors import CaptureError, one_line
 
 
-def run(model: nn.Module, example: Arguments) -> Any:
-    """The model's output on a copy of the example; every run starts from the same random state.
+def run(model: nn.Module, example: Arguments) -> tuple[Any, ...]:
+    """The model's outputs in two calls with copies of the example; every run starts from the same random state.
+
+    What a trace has frozen, such as a count or a tensor that the module makes and then writes into, shows in the
+    second call.
 
     Raises:
         CaptureError: the model refuses the example.
     """
-    args, kwargs = cloned(example)
+    return run_calls(model, [(example, None)] * 2)
+
+
+def run_calls(model: nn.Module, calls: Sequence[tuple[Arguments, torch.Tensor | None]]) -> tuple[Any, ...]:
+    """The model's outputs in several calls, each with its arguments and, unless None, from a random state.
+
+    Raises:
+        CaptureError: the model refuses one of them.
+    """
+    results = []
     with torch.no_grad(), kept_random(), kept_buffers(model), kept_attributes(model):
         try:
-            return model(*args, **kwargs)
+            for arguments, random in calls:
+                if random is not None:
+                    torch.set_rng_state(random)
+                args, kwargs = cloned(arguments)
+                # what a module gives it may write into when it is called again
+                results.append(cloned(((model(*args, **kwargs),), {}))[0][0])
         except Exception as error:
             raise CaptureError(
                 f"{type(model).__name__} refused the example inputs ({one_line(error)}); "
                 "give one batch: a tensor, a tuple of arguments or a dict of keyword arguments"
             ) from error
+    return tuple(results)
 
 
 def same(result: Any, expected: Any) -> bool:

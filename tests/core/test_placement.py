@@ -14,12 +14,12 @@ from torch import fx, nn
 
 import fxq_core as fxq
 from fxq_core.capture.values import value_of
+from fxq_core.families import FIXED, IN_FLOAT
 from fxq_core.groups import group_values
 from fxq_core.lowering import lower
 from fxq_core.matching import Candidate, find_matches
 from fxq_core.placement import CALL
 from fxq_core.prepare import prepare
-from fxq_core.ranges import FIXED, IN_FLOAT
 from fxq_core.reference import REFERENCE
 
 from support.distributions import load

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 import fxq_core as fxq
 from fxq_core.capture import Captured, capture
 from fxq_core.capture.calls import cloned, positional
-from fxq_core.capture.values import REASON
+from fxq_core.capture.values import FLOAT_ONLY
 
 INSTALLED = ("fxq-fbgemm", "fxq-qnnpack", "fxq-celu")
 CORE = fxq.load_plugins(block=INSTALLED)
@@ -81,12 +81,12 @@ def assert_same(result: Any, expected: Any) -> None:
 
 
 class _Copying(fx.Interpreter):
-    """An int8 value reaches each float reader as a copy, so no reader may write into an unmarked one."""
+    """What int8 and float readers both take they take in different memory, so none may write into an unmarked one."""
 
     def fetch_args_kwargs_from_env(self, n: fx.Node) -> tuple[Any, Any]:
         def load(value: fx.Node) -> Any:
             result = self.env[value]
-            return result.clone() if REASON not in value.meta and isinstance(result, torch.Tensor) else result
+            return result.clone() if FLOAT_ONLY not in value.meta and isinstance(result, torch.Tensor) else result
 
         args, kwargs = fx.node.map_arg((n.args, n.kwargs), load)
         return args, kwargs

@@ -148,7 +148,7 @@ def test_a_write_through_a_view_is_seen_by_every_reader(statement: str, result: 
 def test_a_write_into_the_input_stays_and_says_so() -> None:
     model = Net(lambda m, x: m.conv(x.mul_(2)))
     why = "mul_ writes in place into memory of the input 'x', which the caller can see"
-    assert reasons(model) == {"x": why, "mul_": why}
+    assert reasons(model) == {"mul_": why}
     lowered, x = quantized(model, X), X.clone()
     with torch.no_grad():
         lowered(x)
@@ -191,8 +191,9 @@ def test_a_buffer_that_is_overwritten_is_no_constant() -> None:
 def test_a_reason_names_the_reader() -> None:
     model = Net(form("v = y[:, 0]", "v.add_(3)", "return m.conv2(y)"))
     why = "add_ writes in place into memory that conv shares and is read again later"
-    assert reasons(model) == {"conv": why, "getitem": why, "add_": why}
-    assert "conv" not in patterns(quantized(model, X))
+    assert reasons(model) == {"getitem": why, "add_": why}
+    # the convolution itself is int8: what is written into is its result in float, which every reader takes
+    assert patterns(quantized(model, X)) == {"conv": "conv2d"}
 
 
 def test_numbers_have_no_memory() -> None:
