@@ -12,8 +12,8 @@ from fxq_core.capture.graphs import ASKS_FOR_SHAPE
 
 REQUIRED = object()
 
-# numpy's names, which torch takes too
-ALIASES = {"axis": "dim", "x": "input", "keepdims": "keepdim"}
+# numpy's names, which torch takes too, and bmm's own
+ALIASES = {"axis": "dim", "x": "input", "keepdims": "keepdim", "mat2": "other"}
 
 # what any form of a value can answer
 SHAPE_QUERIES = {"size", "dim", "numel", "ndimension"}

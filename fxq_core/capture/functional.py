@@ -28,7 +28,7 @@ def to_module(graph_module: fx.GraphModule, node: fx.Node) -> None:
     others = [v for k, v in found.items() if k not in tensors and k != "input"]
     if any(isinstance(v, fx.Node) for v in others) or not isinstance(found["input"], fx.Node):
         return
-    module = BUILDERS[node.target](found, tensors, value_of(found["input"]).rank)
+    module = BUILDERS[node.target](found, tensors, value_of(found["input"]).shape)
     if module is None:
         return
     module.eval()
@@ -41,13 +41,14 @@ def to_module(graph_module: fx.GraphModule, node: fx.Node) -> None:
 
 
 Tensors = Mapping[str, "torch.Tensor | None"]
-Builder = Callable[[Mapping[str, Any], Tensors, int], "nn.Module | None"]
+Shape = tuple[int, ...]
+Builder = Callable[[Mapping[str, Any], Tensors, Shape], "nn.Module | None"]
 
 
 def _conv(build: Any, transposed: bool = False) -> Builder:
     extra = ("output_padding",) if transposed else ()
 
-    def conv(found: Mapping[str, Any], tensors: Tensors, rank: int) -> nn.Module | None:
+    def conv(found: Mapping[str, Any], tensors: Tensors, shape: Shape) -> nn.Module | None:
         weight = tensors["weight"]
         assert weight is not None
         channels = [weight.shape[1] * found["groups"], weight.shape[0]]
@@ -62,27 +63,27 @@ def _conv(build: Any, transposed: bool = False) -> Builder:
     return conv
 
 
-def _linear(found: Mapping[str, Any], tensors: Tensors, rank: int) -> nn.Module | None:
+def _linear(found: Mapping[str, Any], tensors: Tensors, shape: Shape) -> nn.Module | None:
     weight = tensors["weight"]
     if weight is None or weight.dim() != 2:
         return None
     return nn.Linear(weight.shape[1], weight.shape[0], bias=tensors["bias"] is not None, device="meta")
 
 
-def _batch_norm(found: Mapping[str, Any], tensors: Tensors, rank: int) -> nn.Module | None:
+def _batch_norm(found: Mapping[str, Any], tensors: Tensors, shape: Shape) -> nn.Module | None:
     mean = tensors["running_mean"]
-    if found["training"] or mean is None or rank not in NORM_TYPES or not _affine_or_not(tensors):
+    if found["training"] or mean is None or len(shape) not in NORM_TYPES or not _affine_or_not(tensors):
         return None
     affine = tensors["weight"] is not None
-    return NORM_TYPES[rank](mean.numel(), eps=found["eps"], affine=affine)  # type: ignore[no-any-return]
+    return NORM_TYPES[len(shape)](mean.numel(), eps=found["eps"], affine=affine)  # type: ignore[no-any-return]
 
 
-def _instance_norm(found: Mapping[str, Any], tensors: Tensors, rank: int) -> nn.Module | None:
+def _instance_norm(found: Mapping[str, Any], tensors: Tensors, shape: Shape) -> nn.Module | None:
     weight = tensors["weight"]
-    if not found["use_input_stats"] or rank not in INSTANCE_TYPES or not _affine_or_not(tensors):
+    if not found["use_input_stats"] or len(shape) not in INSTANCE_TYPES or not _affine_or_not(tensors):
         return None
-    return INSTANCE_TYPES[rank](  # type: ignore[no-any-return]
-        0 if weight is None else weight.numel(), eps=found["eps"], affine=weight is not None, device="meta"
+    return INSTANCE_TYPES[len(shape)](  # type: ignore[no-any-return]
+        shape[1], eps=found["eps"], affine=weight is not None, device="meta"
     )
 
 
@@ -90,13 +91,13 @@ def _affine_or_not(tensors: Tensors) -> bool:
     return (tensors["weight"] is None) == (tensors["bias"] is None)
 
 
-def _layer_norm(found: Mapping[str, Any], tensors: Tensors, rank: int) -> nn.Module | None:
+def _layer_norm(found: Mapping[str, Any], tensors: Tensors, shape: Shape) -> nn.Module | None:
     affine = tensors["weight"] is not None
     bias = tensors["bias"] is not None
     return nn.LayerNorm(tuple(found["normalized_shape"]), found["eps"], affine, bias, device="meta")
 
 
-def _group_norm(found: Mapping[str, Any], tensors: Tensors, rank: int) -> nn.Module | None:
+def _group_norm(found: Mapping[str, Any], tensors: Tensors, shape: Shape) -> nn.Module | None:
     weight = tensors["weight"]
     if not _affine_or_not(tensors):
         return None
@@ -104,13 +105,13 @@ def _group_norm(found: Mapping[str, Any], tensors: Tensors, rank: int) -> nn.Mod
     return nn.GroupNorm(found["num_groups"], channels, found["eps"], weight is not None, device="meta")
 
 
-def _prelu(found: Mapping[str, Any], tensors: Tensors, rank: int) -> nn.Module | None:
+def _prelu(found: Mapping[str, Any], tensors: Tensors, shape: Shape) -> nn.Module | None:
     weight = tensors["weight"]
     assert weight is not None
     return nn.PReLU(weight.numel(), device="meta")
 
 
-def _embedding(found: Mapping[str, Any], tensors: Tensors, rank: int) -> nn.Module | None:
+def _embedding(found: Mapping[str, Any], tensors: Tensors, shape: Shape) -> nn.Module | None:
     weight = tensors["weight"]
     assert weight is not None
     return nn.Embedding(weight.shape[0], weight.shape[1], max_norm=found["max_norm"], device="meta")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
+import fxq_core as fxq
 from fxq_core.capture.values import NEVER_RAN, Value, describe, value_of
 
-from support.quantizing import captured
+from support.quantizing import captured, error, int8, quantized
 
 
 def test_tensors_are_described() -> None:
@@ -51,3 +53,40 @@ def test_every_node_of_a_captured_graph_has_a_value() -> None:
     graph.nodes.__iter__().__next__().meta.clear()
     assert value_of(next(iter(graph.nodes))) is NEVER_RAN
     assert str(NEVER_RAN) == "nothing: the example never reached it"
+
+
+def test_a_tuple_of_float_tensors_is_one_value() -> None:
+    x = torch.zeros(2, 3)
+    for pieces in (x.unbind(1), [x, x[0]]):
+        assert describe(pieces) == Value("tensors", tuple(pieces[0].shape), torch.float32, pieces[0].is_contiguous())
+        assert describe(pieces).is_float
+    for mixed in ((x, x.long()), (x, None), (x.double(),), [], (nn.Parameter(x),)):
+        assert describe(mixed).kind in ("tuple", "list")
+        assert not describe(mixed).is_float
+
+
+class Masked(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mask = torch.ones(4, 4, dtype=torch.bool).triu(1)
+        return self.last(self.first(x).masked_fill(mask, float("-inf")).softmax(-1))
+
+
+def test_a_mask_does_not_stop_calibration() -> None:
+    model, x = Masked(), torch.randn(2, 4, 4)
+    lowered = quantized(model, x, x * 2)
+    assert int8(lowered).count("linear") == 2
+    assert error(model, lowered, x) < 0.03
+
+
+def test_an_input_that_is_infinite_is_refused() -> None:
+    x = torch.randn(2, 4, 4)
+    broken = x.clone()
+    broken[0, 0, 0] = float("inf")
+    for batches in ((x, broken), (broken,)):
+        with pytest.raises(fxq.CalibrationError, match=r"^batch \d: node '\w+' gave .*; mend the data or the model$"):
+            quantized(Masked(), *batches)
