@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils._pytree import tree_leaves
 
 import fxq_core as fxq
+from fxq_core.plan import STRUCTURE
 
 from gallery import GALLERY, trained
 from gallery.statistics import call
@@ -20,6 +21,8 @@ LAYERS = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear,
 )  # fmt: skip
 NAMES = frozenset(layer.__name__ for layer in LAYERS) | {"conv1d", "conv2d", "conv3d", "linear"}
+# how the reasons begin that say that a node gives no float tensor
+NO_FLOATS = ("its result is not", "it checks")
 BATCHES, BATCH = 8, 8
 TEST_SAMPLES = 64
 
@@ -29,7 +32,7 @@ class Coverage:
     """One network on one engine.
 
     ``int8`` counts its convolutions and linear layers in int8, ``floats`` gives the reason for each that is float;
-    ``nodes`` and ``int8_nodes`` count the nodes of all its graphs. ``sqnr`` is in dB, over all float outputs.
+    ``ops`` and ``int8_ops`` count what computes float tensors. ``sqnr`` is in dB, over all float outputs.
     """
 
     model: nn.Module
@@ -37,8 +40,8 @@ class Coverage:
     qmodel: nn.Module
     int8: int
     floats: dict[str, str]
-    nodes: int
-    int8_nodes: int
+    ops: int
+    int8_ops: int
     sqnr: float
 
 
@@ -54,15 +57,16 @@ def measure(name: str, engine: str, registry: fxq.Registry) -> Coverage:
         sample = entry.inputs(TEST_SAMPLES)
         ratio = sqnr(call(model, sample), call(qmodel, sample))
     rows = fxq.report(qmodel).rows
-    layers = [row for row in rows if row.op in NAMES]
+    ops = [row for row in rows if row.op not in STRUCTURE and not row.reason.startswith(NO_FLOATS)]
+    layers = [row for row in ops if row.op in NAMES]
     return Coverage(
         model=model,
         quantizer=quantizer,
         qmodel=qmodel,
         int8=sum(row.quantized for row in layers),
         floats={row.module or row.node: row.reason for row in layers if not row.quantized},
-        nodes=len(rows),
-        int8_nodes=sum(row.quantized for row in rows),
+        ops=len(ops),
+        int8_ops=sum(row.quantized for row in ops),
         sqnr=ratio,
     )
 
@@ -72,7 +76,7 @@ def row(network: str, engine: str, found: Coverage) -> str:
     layers = found.int8 + len(found.floats)
     floats = "; ".join(f"{layer}: {reason}" for layer, reason in found.floats.items()) or "none"
     return (
-        f"| {network} | {engine} | {found.int8} of {layers} | {floats} | {found.int8_nodes} of {found.nodes} "
+        f"| {network} | {engine} | {found.int8} of {layers} | {floats} | {found.int8_ops} of {found.ops} "
         f"| {found.sqnr:.1f} |"
     )
 
