@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.utils._pytree import tree_structure
 
 import fxq_core as fxq
@@ -16,7 +17,7 @@ from fxq_core.quantized_module import QuantizedModule
 from gallery import GALLERY
 from gallery.statistics import call
 from support.agreement import on_reference, op_errors
-from support.coverage import LAYERS, Coverage, floats, measure
+from support.coverage import LAYERS, Coverage, floats, measure, sqnr
 
 # why a convolution or linear layer of a network may stay float, on any engine
 FLOAT: dict[str, dict[str, str]] = {}
@@ -75,6 +76,23 @@ def test_its_outputs_keep_their_structure(engine: str, name: str, measured: Call
             assert tree_structure(result) == tree_structure(expected)
         for one, other in zip(floats(result), floats(expected), strict=True):
             assert (one.shape, one.dtype) == (other.shape, other.dtype)
+
+
+@pytest.mark.parametrize("size", [(48, 64), (80, 72)])
+def test_it_takes_images_of_other_sizes(
+    engine: str, name: str, size: tuple[int, int], measured: Callable[[str, str], Coverage]
+) -> None:
+    found = measured(name, engine)
+    sample = GALLERY[name].inputs(4)
+    if not isinstance(sample, tuple) or sample[0].dim() != 4:
+        return  # not made for images
+    x = F.interpolate(sample[0], size, mode="bilinear")
+    with torch.no_grad():
+        try:
+            expected = found.model(x)
+        except RuntimeError:
+            return  # made for one size
+        assert sqnr(expected, found.qmodel(x)) > 20  # the ranges are those of the other size
 
 
 def test_no_conversion_undoes_or_repeats_another(
