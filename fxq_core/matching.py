@@ -89,7 +89,7 @@ def _spelling(node: fx.Node, modules: dict[str, nn.Module]) -> Any:
 
 
 def _chains(pattern: Pattern, last: fx.Node, modules: dict[str, nn.Module]) -> Iterator[tuple[fx.Node, ...]]:
-    """Every chain of nodes that spells the pattern and ends in ``last``; inner values have one use."""
+    """Every chain of nodes that spells the pattern and ends in ``last``; inner values are floats and have one use."""
     pending: list[tuple[fx.Node, ...]] = [(last,)]
     while pending:
         nodes = pending.pop()
@@ -98,7 +98,7 @@ def _chains(pattern: Pattern, last: fx.Node, modules: dict[str, nn.Module]) -> I
             continue
         wanted = pattern.ops[-len(nodes) - 1]
         for source in reversed(nodes[0].all_input_nodes):
-            if _spelling(source, modules) in wanted and _one_use(source):
+            if _spelling(source, modules) in wanted and _one_use(source) and value_of(source).is_float:
                 pending.append((source, *nodes))
 
 

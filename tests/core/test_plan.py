@@ -56,6 +56,7 @@ MODELS = {
     "shared": Net(lambda n, x: n.other(n.other(n.conv(x)))),
     "tuples": Net(lambda n, x: n.lstm(x.mean(1))[0]),
     "run-time weight": Net(lambda n, x: F.conv2d(x, n.conv.weight * x.size(0))),
+    "run-time bound": Net(lambda n, x: n.other(n.conv(x).clamp(x.size(0) - 3, 1))),
     "unused": Net(lambda n, x: (n.other(n.conv(x)), x)[1]),
     "norm alone": Net(lambda n, x: n.norm(n.relu(n.conv(x)))),
     "norm of batches": nn.Sequential(
@@ -106,6 +107,7 @@ def test_every_node_has_one_verdict_and_every_float_one_a_reason(name: str, core
         ("integers", "size", "its result is not a float32 tensor: int"),
         ("tuples", "lstm", "its result is not a float32 tensor: tuple"),
         ("run-time weight", "conv2d", "its weight is computed at run time"),
+        ("run-time bound", "clamp", "its bounds are computed at run time"),
         ("norm of batches", "norm", "its statistics are computed from each batch"),
         ("chain", "x", "an input stays as the caller gives it"),
         ("chain", "output", "outputs are returned in float"),
