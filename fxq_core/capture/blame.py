@@ -14,7 +14,7 @@ from fxq_core.capture.calls import Arguments, CallLog, cloned
 from fxq_core.capture.graphs import put
 from fxq_core.capture.parts import ATTRIBUTES, Captured, attempt, below
 from fxq_core.capture.tracer import is_layer, own_behaviour
-from fxq_core.capture.verify import run, run_calls, same
+from fxq_core.capture.verify import ROUNDED, run, run_calls, same
 from fxq_core.errors import CaptureError
 
 OTHER_NUMBERS = "its trace computes other numbers than the module itself, so it depends on more than its inputs"
@@ -130,7 +130,7 @@ def wrong_parts(captured: Captured, root: nn.Module, example: Arguments, expecte
         put(root, path, Sealed(captured.parts[path]))
         try:
             with contextlib.redirect_stderr(io.StringIO()):
-                if not same(run(root, example), expected):
+                if not same(run(root, example), expected, ROUNDED):
                     found[path] = OTHER_NUMBERS
         except CaptureError:
             found[path] = USED_OTHERWISE

@@ -15,7 +15,7 @@ from torch import nn
 
 import fxq_core as fxq
 
-from support.quantizing import int8, quantized, run
+from support.quantizing import CORE, int8, quantized, run
 
 X = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(3))
 
@@ -154,6 +154,21 @@ def test_a_count_goes_on() -> None:
     first, second, third = (run(lowered, X) for _ in range(3))
     assert torch.allclose(third - second, second - first, atol=1e-5)
     assert not torch.equal(first, second)
+
+
+def chaotic(m: Any, x: torch.Tensor) -> torch.Tensor:
+    y = m.norm(m.stem(x)).sigmoid()
+    for _ in range(60):
+        y = 4 * y * (1 - y)
+    return y
+
+
+def test_a_model_that_amplifies_rounding_is_not_blamed_for_it() -> None:
+    model = Net(chaotic).eval()
+    nn.init.uniform_(model.norm.running_var, 0.5, 2)
+    plan = fxq.Quantizer(model, X, "reference", registry=CORE).plan
+    assert [part.path for part in plan.parts] == [""]
+    assert plan.notes == {"norm": "folded into stem"}
 
 
 def test_noise_costs_only_the_module_that_makes_it() -> None:
