@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from fxq_core.capture.calls import kept_random, random_states
 from fxq_core.capture.graphs import free_path, put, tensor_at
 from fxq_core.capture.values import FLOAT_ONLY, KEY, describe, written_by
 
@@ -31,15 +32,21 @@ def fold_constants(graph_module: fx.GraphModule) -> None:
     for node, value in known.items():
         outside = [user for user in node.users if user not in known]
         if node.op != "get_attr" and outside and isinstance(value, torch.Tensor):
-            path = free_path(graph_module, f"{node.name}_folded")
-            put(graph_module, path, value.detach().clone())
-            with node.graph.inserting_before(node):
-                constant = node.graph.get_attr(path)
-            constant.meta[KEY] = describe(value)
+            constant = constant_before(graph_module, node, f"{node.name}_folded", value.detach().clone())
             node.replace_all_uses_with(constant, delete_user_cb=lambda user: user not in known)
     for node in reversed(list(known)):
         if not node.users:
             graph_module.graph.erase_node(node)
+
+
+def constant_before(graph_module: fx.GraphModule, node: fx.Node, name: str, value: torch.Tensor) -> fx.Node:
+    """Keep a tensor in a graph's module, under a name or a free one like it, and read it just before a node."""
+    path = free_path(graph_module, name)
+    put(graph_module, path, value)
+    with node.graph.inserting_before(node):
+        constant = node.graph.get_attr(path)
+    constant.meta[KEY] = describe(value)
+    return constant
 
 
 class _RandomError(Exception):
@@ -66,11 +73,12 @@ def _foldable(node: fx.Node, known: dict[fx.Node, Any]) -> bool:
 
 def _compute(node: fx.Node, known: dict[fx.Node, Any]) -> Any:
     args, kwargs = fx.node.map_arg((node.args, node.kwargs), known.__getitem__)
-    before = torch.get_rng_state()
-    if node.op == "call_method":
-        result = getattr(args[0], str(node.target))(*args[1:], **kwargs)
-    else:
-        result = node.target(*args, **kwargs)  # type: ignore[operator]
-    if not torch.equal(before, torch.get_rng_state()):
-        raise _RandomError
+    before = random_states()
+    with kept_random():
+        if node.op == "call_method":
+            result = getattr(args[0], str(node.target))(*args[1:], **kwargs)
+        else:
+            result = node.target(*args, **kwargs)  # type: ignore[operator]
+        if random_states() != before:
+            raise _RandomError
     return result

@@ -9,8 +9,9 @@ import torch
 from torch import fx
 
 from fxq_core import spellings as s
-from fxq_core.capture.graphs import follow, free_path, put, tensor_at
-from fxq_core.capture.values import KEY, describe, value_of
+from fxq_core.capture.constants import constant_before
+from fxq_core.capture.graphs import follow, tensor_at
+from fxq_core.capture.values import KEY, value_of
 from fxq_core.signatures import arguments
 
 
@@ -75,12 +76,7 @@ def _as_tensor(graph_module: fx.GraphModule, node: fx.Node, operand: Any) -> Any
 
 
 def _constant(graph_module: fx.GraphModule, node: fx.Node, value: torch.Tensor) -> fx.Node:
-    path = free_path(graph_module, f"{node.name}_constant")
-    put(graph_module, path, value)
-    with node.graph.inserting_before(node):
-        constant = node.graph.get_attr(path)
-    constant.meta[KEY] = describe(value)
-    return constant
+    return constant_before(graph_module, node, f"{node.name}_constant", value)
 
 
 def _extreme_to_reduction(node: fx.Node) -> None:

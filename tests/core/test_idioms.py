@@ -179,6 +179,16 @@ def test_noise_costs_only_the_module_that_makes_it() -> None:
     assert dict(fxq.report(lowered).notes) == notes
 
 
+def test_a_weight_that_is_dropped_at_random_is_drawn_anew() -> None:
+    model = Net(lambda m, x: m.body(m.stem(x)) + F.dropout(m.wide.weight, 0.5).sum()).eval()
+    lowered = quantized(model, X)
+    assert layers(lowered) == [True] * 2
+    torch.manual_seed(0)
+    with torch.no_grad():
+        results = [lowered(X) for _ in range(4)]
+    assert len({float(result.mean()) for result in results}) > 1
+
+
 def test_other_numbers_of_pieces_are_refused() -> None:
     model = Net(lambda m, x: torch.cat([F.relu(p) for p in m.stem(x).chunk(4, dim=3)], 3)).eval()
     lowered = quantized(model, X)
