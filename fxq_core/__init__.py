@@ -17,7 +17,7 @@ from fxq_core.errors import (
     PluginError,
     PluginWarning,
 )
-from fxq_core.hookspecs import hookimpl
+from fxq_core.hookspecs import API_VERSION, hookimpl
 from fxq_core.plan import Plan
 from fxq_core.quantize import Quantizer, quantize
 from fxq_core.registry import Registry, load_plugins
@@ -25,6 +25,7 @@ from fxq_core.report import Report, report
 from fxq_core.types import Engine, Lowering, Match, ObserverSpec, Pattern, Provider, QParams, QSpec
 
 __all__ = [
+    "API_VERSION",
     "CalibrationError",
     "CaptureError",
     "Config",

@@ -1,25 +1,26 @@
-"""Discovery: entry points in, attributed records out; each plugin on its own, failures remembered.
+"""Discovery: the entry points that are installed, and what becomes of each. Nothing is imported here.
 
-find -> sort -> load -> validate. pluggy's own entry-point loader stops at the first failing import
-and silently skips a second distribution that reuses an entry-point name, so every plugin gets a
-manager of its own here: nothing that one of them does can reach another.
+find -> choose -> load -> merge, in ``discovery``, ``control``, ``loading`` and ``registry``. pluggy's own entry-point
+loader is not used: it stops at the first failing import and skips a second distribution that reuses an entry-point
+name without a word.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import inspect
-import traceback
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
 
 import importlib_metadata
-import pluggy
+from importlib_metadata import EntryPoint
 from packaging.utils import canonicalize_name
+from packaging.version import InvalidVersion, Version
 
-from fxq_core import hookspecs
-from fxq_core.errors import PluginError, one_line
+from fxq_core.errors import PluginConflictError, PluginError
+from fxq_core.hookspecs import PROJECT
 from fxq_core.types import Engine, Lowering, ObserverSpec, Pattern, Provider
 
 CORE = "fxq-core"
@@ -36,13 +37,22 @@ class Found(NamedTuple):
 
     provider: Provider
     load: Callable[[], Any]
+    file: str = ""
+    distribution: Any = None
 
 
 class Plugin(NamedTuple):
-    """What one plugin provides: records by the name of the hook that yielded them."""
+    """A plugin that was loaded.
+
+    ``records`` are what it provides, by the name of the hook that yielded them; ``api`` is the core API range that it
+    states, ``""`` if none; ``seconds`` is how long it took to import it and to call its hooks; ``file`` is where it is.
+    """
 
     provider: Provider
     records: dict[str, tuple[Any, ...]]
+    api: str = ""
+    seconds: float = 0.0
+    file: str = ""
 
 
 class Failure(NamedTuple):
@@ -53,27 +63,11 @@ class Failure(NamedTuple):
     traceback: str
 
 
-def find(block: Iterable[str] = ()) -> list[Found]:
-    """Every entry point of group ``fxq``, sorted, except those whose distribution or name is blocked."""
-    if isinstance(block, str):
-        raise TypeError(f"block takes a tuple of names, not {block!r}; write block=({block!r},)")
-    blocked = {canonicalize_name(name) for name in block}
-    found: list[Found] = []
-    seen: set[str] = set()
-    for distribution in importlib_metadata.distributions():
-        try:
-            entry_points = list(distribution.entry_points.select(group=hookspecs.PROJECT))
-            if not entry_points or (name := canonicalize_name(distribution.name)) in seen:
-                continue
-            version = distribution.version
-        except Exception:  # noqa: S112 (a damaged distribution, fxq's or not, costs only itself)
-            continue
-        # the first on sys.path is the one that an import would get
-        seen.add(name)
-        for entry_point in entry_points:
-            if not {name, canonicalize_name(entry_point.name)} & blocked:
-                found.append(Found(Provider(distribution.name, version, entry_point.name), entry_point.load))
-    return sorted(found, key=lambda f: dataclasses.astuple(f.provider))
+class LeftOut(NamedTuple):
+    """An installed plugin that was not imported, and why: one of the keys of ``control.REMEDIES``."""
+
+    provider: Provider
+    reason: str
 
 
 def core(plugin: Any) -> Found:
@@ -88,51 +82,93 @@ def core(plugin: Any) -> Found:
 def given(plugin: Any) -> Found:
     """A plugin object that the caller holds: a module, a class instance or a namespace."""
     name = getattr(plugin, "__name__", None) or type(plugin).__qualname__
-    return Found(Provider(str(name), "", "given"), lambda: plugin)
+    return Found(Provider(str(name), "", "given"), lambda: plugin, getattr(plugin, "__file__", None) or "")
 
 
-def load(found: Found) -> Plugin | Failure:
-    """Import a plugin, check its hooks and collect its records; whatever goes wrong stays in here."""
+def names(provider: Provider) -> set[str]:
+    """What a plugin is called, canonical: by its distribution, and by its entry point if it has one."""
+    called = {provider.dist} if provider.entry_point == "given" else {provider.dist, provider.entry_point}
+    return {str(canonicalize_name(name)) for name in called}
+
+
+def find() -> list[Found]:
+    """Every entry point of group ``fxq``, sorted; a damaged one fails when it is loaded."""
+    # the first on sys.path is the one that an import would get, and of two in one folder the newer
+    first: dict[str, tuple[str, Any, list[Found]]] = {}
+    for distribution in importlib_metadata.distributions():
+        name = ""
+        try:
+            found = _entry_points(distribution)
+            if not found:
+                continue
+            name = canonicalize_name(found[0].provider.dist)
+            folder, rank = os.fspath(str(distribution.locate_file(""))), _rank(found[0].provider.version)
+        except Exception:  # noqa: S112 (a damaged distribution that is no plugin of fxq's)
+            continue
+        if name not in first or (first[name][0] == folder and first[name][1] < rank):
+            first[name] = folder, rank, found
+    return sorted((f for _, _, found in first.values() for f in found), key=lambda f: dataclasses.astuple(f.provider))
+
+
+def refuse_namesakes(found: list[Found]) -> None:
+    """Entry points name plugins, so no two may have one name.
+
+    Raises:
+        PluginConflictError: naming both distributions, where they are, and the way out.
+    """
+    owners: dict[str, Found] = {}
+    for one in found:
+        first = owners.setdefault(canonicalize_name(one.provider.entry_point), one)
+        if first is not one:
+            raise PluginConflictError(
+                f"{located(first)} and {located(one)} both have an entry point {one.provider.entry_point!r}: uninstall "
+                f"one of them, or block it with load_plugins(block=({one.provider.dist!r},))"
+            )
+
+
+def located(one: Found | Plugin) -> str:
+    """A plugin's distribution, version and file, as conflicts name it."""
+    return f"{one.provider} ({one.file})" if one.file else str(one.provider)
+
+
+def _entry_points(distribution: Any) -> list[Found]:
+    points = list(distribution.entry_points.select(group=PROJECT))
+    if not points:
+        return []
     try:
-        return Plugin(found.provider, _collect(found.load(), found.provider))
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a plugin that calls sys.exit() must cost only itself
-        return Failure(found.provider, one_line(error), traceback.format_exc())
+        name, version = distribution.name, distribution.version
+    except Exception:
+        name = version = ""
+    if name and version:
+        return [
+            Found(Provider(name, version, point.name), point.load, _file(distribution, point), distribution)
+            for point in points
+        ]
+    # all that is left is the name of its folder
+    name = canonicalize_name(distribution._normalized_name)
+
+    def fail() -> NoReturn:
+        raise PluginError(f"its metadata can't be read; reinstall it with pip install --force-reinstall {name}")
+
+    return [Found(Provider(name, "", point.name), fail, _file(distribution, point)) for point in points]
 
 
-def _check_hooks(manager: pluggy.PluginManager, plugin: Any) -> None:
-    """Say what is wrong with hook functions before pluggy does, which needs several lines for it."""
-    marked = [(name, options) for name in dir(plugin) if (options := manager.parse_hookimpl_opts(plugin, name))]
-    if not marked:
-        raise PluginError("it has no hook functions; mark them with @fxq_core.hookimpl")
-    for name, options in marked:
-        hook = options["specname"] or name
-        if hook not in RECORD_TYPES:
-            near = difflib.get_close_matches(hook, RECORD_TYPES, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the hooks are {', '.join(RECORD_TYPES)}"
-            raise PluginError(f"there is no hook {hook!r}; {hint}")
-        if arguments := ", ".join(map(repr, inspect.signature(getattr(plugin, name)).parameters)):
-            raise PluginError(f"hook {hook!r} takes no arguments, but is defined with {arguments}")
+def _rank(version: str) -> tuple[bool, Any]:
+    try:
+        return True, Version(version)
+    except InvalidVersion:
+        return False, version
 
 
-def _collect(plugin: Any, provider: Provider) -> dict[str, tuple[Any, ...]]:
-    manager = pluggy.PluginManager(hookspecs.PROJECT)
-    manager.add_hookspecs(hookspecs)
-    _check_hooks(manager, plugin)
-    manager.register(plugin, name=provider.entry_point)
-    records = {}
-    for hook, expected in RECORD_TYPES.items():
-        results = getattr(manager.hook, hook)()
-        yielded = [record for result in results for record in result]
-        for record in yielded:
-            if not isinstance(record, expected):
-                raise PluginError(
-                    f"{provider}: {hook} yielded {record!r}, which is no {expected.__name__}; "
-                    f"yield {expected.__name__} records only"
-                )
-        names = [getattr(record, "name", None) for record in yielded]
-        if twice := next((name for name in names if name is not None and names.count(name) > 1), None):
-            raise PluginError(f"it provides {hook[4:-1]} {twice!r} twice")
-        records[hook] = tuple(dataclasses.replace(record, provider=provider) for record in yielded)
-    return records
+def _file(distribution: Any, point: EntryPoint) -> str:
+    """Where an import would find a plugin, without importing it; else the folder that it is installed in."""
+    folder = Path(str(distribution.locate_file("")))
+    path = folder.joinpath(*point.module.split("."))
+    for file in (path / "__init__.py", path.with_suffix(".py")):
+        if file.is_file():
+            return str(file)
+    try:
+        spec = importlib.util.find_spec(point.module.partition(".")[0])
+    except Exception:
+        spec = None
+    return spec.origin if spec and spec.origin else str(folder)

@@ -1,4 +1,9 @@
-"""The four hooks. Each yields frozen records; the core acts on them, so no hook is called back later."""
+"""The four hooks. Each yields frozen records; the core acts on them, so no hook is called back later.
+
+They and the records are the plugin interface, and ``API_VERSION`` is its version, apart from the release's: the minor
+part grows when something is added or deprecated, the major part when something goes. A deprecated hook keeps working,
+with a warning at every function that implements it, for two minor releases.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +14,7 @@ import pluggy
 from fxq_core.types import Engine, Lowering, ObserverSpec, Pattern
 
 PROJECT = "fxq"
+API_VERSION = "1.0"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)

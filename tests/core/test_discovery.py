@@ -55,10 +55,17 @@ def test_what_is_first_on_sys_path_hides_what_an_import_would_not_get(dists: Dis
     assert ours(load()) == {"celu": "fxq-alpha 2.0"}
 
 
-def test_two_distributions_may_name_their_entry_points_alike(install: Install) -> None:
-    install("fxq-alpha", pattern("a"), entry_points="[fxq]\nops = fxq_alpha\n")
-    install("fxq-beta", pattern("b"), entry_points="[fxq]\nops = fxq_beta\n")
-    assert ours(load()) == {"a": "fxq-alpha 1.0", "b": "fxq-beta 1.0"}
+def test_two_distributions_with_one_entry_point_name_are_an_error(dists: Dists, install: Install) -> None:
+    install("fxq-beta", pattern("b"), entry_points="[fxq]\nmy.ops = fxq_beta\n", version="2.0")
+    install("fxq-alpha", pattern("a"), entry_points="[fxq]\nmy-ops = fxq_alpha\n")
+    with pytest.raises(fxq.PluginConflictError) as caught:
+        load(strict=False)
+    assert str(caught.value) == (
+        f"fxq-alpha 1.0 ({dists.file('fxq_alpha')}) and fxq-beta 2.0 ({dists.file('fxq_beta')}) both have an entry "
+        "point 'my.ops': uninstall one of them, or block it with load_plugins(block=('fxq-beta',))"
+    )
+    assert ours(load("fxq-beta")) == {"a": "fxq-alpha 1.0"}
+    assert ours(load("fxq-alpha")) == {"b": "fxq-beta 2.0"}
 
 
 @pytest.mark.parametrize("name", ["fxq-al.pha", "FXQ_Al-Pha", "special_ops", "Special.OPS"])
@@ -109,11 +116,11 @@ BROKEN = {
     ),
     "stops half-way": (
         hook("fxq_patterns", "yield Pattern('p', nn.CELU)", "raise RuntimeError('half-way')"),
-        "RuntimeError: half-way",
+        "PluginError: fxq_patterns raised RuntimeError: half-way",
     ),
     "makes a bad record": (
         hook("fxq_patterns", "yield Pattern('p', {3})"),
-        "ValueError: 3 is no module type, function or method name",
+        "PluginError: fxq_patterns raised ValueError: 3 is no module type, function or method name",
     ),
 }
 

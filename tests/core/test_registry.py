@@ -14,7 +14,7 @@ from torch import nn
 import fxq_core as fxq
 from fxq_core.reference import REFERENCE
 
-from support.distributions import CORE, hook, load
+from support.distributions import CORE, Dists, hook, load
 
 Install = Callable[..., None]
 LOWERING = "yield Lowering(engine={!r}, pattern={!r}, emit=print, priority={})"
@@ -34,7 +34,7 @@ def lowering(engine: str, pattern: str, priority: int = 0) -> str:
     ],
 )
 def test_two_distributions_that_provide_the_same_are_named(
-    source: str, what: str, more: bool, install: Install
+    source: str, what: str, more: bool, dists: Dists, install: Install
 ) -> None:
     install("fxq-beta", source, version="2.0rc1")
     install("fxq-alpha", source, version="1.0")
@@ -45,7 +45,8 @@ def test_two_distributions_that_provide_the_same_are_named(
         if more
         else "or block it with load_plugins(block=('fxq-beta',))"
     )
-    assert str(caught.value) == f"fxq-alpha 1.0 and fxq-beta 2.0rc1 both provide {what}: uninstall one of them, {ways}"
+    both = f"fxq-alpha 1.0 ({dists.file('fxq_alpha')}) and fxq-beta 2.0rc1 ({dists.file('fxq_beta')})"
+    assert str(caught.value) == f"{both} both provide {what}: uninstall one of them, {ways}"
     assert load("fxq-beta").failures == ()
 
 
@@ -55,7 +56,7 @@ def test_the_core_is_never_what_to_uninstall_or_block(name: str, install: Instal
     with pytest.raises(fxq.PluginConflictError) as caught:
         load()
     text = str(caught.value)
-    assert re.findall(r"(fxq-\S+ \S+)(?= and| both)", text) == sorted([f"{name} 1.0", CORE])
+    assert re.findall(r"(fxq-\S+ \S+)(?: \(.+?\))?(?= and| both)", text) == sorted([f"{name} 1.0", CORE])
     way_out = ast.literal_eval(re.search(r"block=(\(.*?\))", text)[1])
     assert load(*way_out).patterns["conv2d"].provider.dist == "fxq-core"
 
@@ -92,7 +93,7 @@ def test_the_lowering_with_the_higher_priority_serves(install: Install) -> None:
     assert str(load().lowering(REFERENCE, "conv2d").provider) == "fxq-beta 1.0"
     assert str(load("beta", "gamma").lowering(REFERENCE, "conv2d").provider) == "fxq-alpha 1.0"
     assert str(load("alpha", "beta", "gamma").lowering(REFERENCE, "conv2d").provider) == CORE
-    with pytest.raises(fxq.PluginConflictError, match=r"^fxq-alpha 1\.0 and fxq-gamma 1\.0 both provide a lowering"):
+    with pytest.raises(fxq.PluginConflictError, match=r"^fxq-alpha 1\.0 \(.+\) and fxq-gamma 1\.0 \(.+\) both "):
         load("beta")
 
 

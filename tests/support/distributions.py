@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,18 @@ def hook(name: str, *statements: str) -> str:
     return f"{IMPORTS}\n@hookimpl\ndef {name}():\n" + "".join(f"    {statement}\n" for statement in statements)
 
 
-def load(*block: str, plugins: tuple[Any, ...] = (), strict: bool = True) -> fxq.Registry:
-    """The core, ``plugins`` and the fake distributions; none of the installed ones."""
-    return fxq.load_plugins(plugins=plugins, block=(*INSTALLED, *block), strict=strict)
+def load(
+    *block: str, plugins: tuple[Any, ...] = (), strict: bool = True, required: tuple[str, ...] = ()
+) -> fxq.Registry:
+    """The core, ``plugins`` and the fake distributions; of the installed ones no trace, as if they were not."""
+    return hide(fxq.load_plugins(plugins=plugins, block=(*INSTALLED, *block), strict=strict, required=required))
+
+
+def hide(registry: fxq.Registry) -> fxq.Registry:
+    """The same registry, without the installed plugins that were left out of it."""
+    return dataclasses.replace(
+        registry, left_out=tuple(out for out in registry.left_out if out.provider.dist not in INSTALLED)
+    )
 
 
 class Dists:
@@ -39,6 +49,7 @@ class Dists:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.modules: list[str] = []
+        self.folders: list[Path] = []
 
     def make(
         self,
@@ -54,6 +65,7 @@ class Dists:
         module = module or normalized
         self.modules.append(module)
         folder = self.root / f"{name}-{version}-{len(self.modules)}"
+        self.folders.append(folder)
         info = folder / f"{normalized}-{version}.dist-info"
         info.mkdir(parents=True)
         (folder / f"{module}.py").write_text(source)
@@ -62,6 +74,10 @@ class Dists:
         default = f"[fxq]\n{name.rpartition('-')[2]} = {module}\n"
         (info / "entry_points.txt").write_text(default if entry_points is None else entry_points)
         return str(folder)
+
+    def file(self, module: str) -> Path:
+        """The file of a module, in the distribution made last that has it."""
+        return next(file for folder in reversed(self.folders) if (file := folder / f"{module}.py").exists())
 
     def forget(self) -> None:
         for module in self.modules:

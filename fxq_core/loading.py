@@ -1,0 +1,91 @@
+"""Loading: one plugin imported, checked and asked for its records; whatever goes wrong stays in here.
+
+Every plugin gets a pluggy manager of its own, so that nothing that one of them does can reach another.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import inspect
+import time
+import traceback
+from typing import Any
+
+import pluggy
+
+from fxq_core import compatibility, hookspecs
+from fxq_core.discovery import RECORD_TYPES, Failure, Found, Plugin
+from fxq_core.errors import PluginError, one_line
+from fxq_core.types import Provider
+
+
+def load(found: Found, specs: Any = hookspecs) -> Plugin | Failure:
+    """Import a plugin, check the core API that it is for and its hooks, and collect its records.
+
+    Args:
+        found: what ``discovery`` found.
+        specs: where the hookspecs are; a deprecated one warns of each function that implements it.
+    """
+    start = time.perf_counter()
+    try:
+        plugin = found.load()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a plugin that calls sys.exit() must cost only itself
+        text = one_line(error) + compatibility.unmet(found)
+        return Failure(found.provider, text, traceback.format_exc())
+    try:
+        api = compatibility.check_api(plugin, found.provider)
+        records = _collect(plugin, found.provider, specs)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return Failure(found.provider, one_line(error), traceback.format_exc())
+    return Plugin(found.provider, records, api, time.perf_counter() - start, found.file)
+
+
+def _check_hooks(manager: pluggy.PluginManager, plugin: Any) -> None:
+    """Say what is wrong with hook functions before pluggy does, which needs several lines for it."""
+    marked = [(name, options) for name in dir(plugin) if (options := manager.parse_hookimpl_opts(plugin, name))]
+    if not marked:
+        raise PluginError("it has no hook functions; mark them with @fxq_core.hookimpl")
+    for name, options in marked:
+        hook = options["specname"] or name
+        if hook not in RECORD_TYPES:
+            near = difflib.get_close_matches(hook, RECORD_TYPES, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the hooks are {', '.join(RECORD_TYPES)}"
+            raise PluginError(f"there is no hook {hook!r}; {hint}")
+        if options["wrapper"] or options["hookwrapper"]:
+            raise PluginError(f"hook {hook!r} can't be a wrapper; mark it with @fxq_core.hookimpl alone")
+        if arguments := ", ".join(map(repr, inspect.signature(getattr(plugin, name)).parameters)):
+            raise PluginError(f"hook {hook!r} takes no arguments, but is defined with {arguments}")
+
+
+def _collect(plugin: Any, provider: Provider, specs: Any) -> dict[str, tuple[Any, ...]]:
+    manager = pluggy.PluginManager(hookspecs.PROJECT)
+    manager.add_hookspecs(specs)
+    _check_hooks(manager, plugin)
+    manager.register(plugin, name=provider.entry_point)
+    records = {}
+    for hook, expected in RECORD_TYPES.items():
+        # not through the hook's own call, which drops the results that are None
+        yielded = [r for impl in getattr(manager.hook, hook).get_hookimpls() for r in _call(hook, impl.function)]
+        for record in yielded:
+            if not isinstance(record, expected):
+                raise PluginError(
+                    f"{provider}: {hook} yielded {record!r}, which is no {expected.__name__}; "
+                    f"yield {expected.__name__} records only"
+                )
+        names = [getattr(record, "name", None) for record in yielded]
+        if twice := next((name for name in names if name is not None and names.count(name) > 1), None):
+            raise PluginError(f"it provides {hook[4:-1]} {twice!r} twice")
+        records[hook] = tuple(dataclasses.replace(record, provider=provider) for record in yielded)
+    return records
+
+
+def _call(hook: str, function: Any) -> list[Any]:
+    try:
+        return list(function())
+    except Exception as error:
+        raise PluginError(f"{hook} raised {one_line(error)}") from error
