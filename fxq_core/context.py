@@ -13,6 +13,7 @@ from torch import fx, nn
 
 from fxq_core.builder import Builder
 from fxq_core.capture.graphs import tensor_at
+from fxq_core.observers.guard import guarded
 from fxq_core.observers.qparams import bias_floor
 from fxq_core.types import Engine, Match, ObserverSpec, QParams, QSpec
 
@@ -125,9 +126,11 @@ class LoweringContext:
             axis: where the output channels are, if the plan wants one scale for each; None for one scale in all.
         """
         spec = replace(self.weight, axis=None if self.weight.axis is None else axis)
-        observer = self.observers[spec.observer].build(spec)
-        observer.observe(weight)
-        scale = torch.as_tensor(observer.qparams().scale, dtype=torch.float32)
+        chosen = self.observers[spec.observer]
+        with guarded(chosen, f"the weight of node {self.match.output.name!r}"):
+            observer = chosen.build(spec)
+            observer.observe(weight)
+            scale = torch.as_tensor(observer.qparams().scale, dtype=torch.float32)
         if bias is not None:
             floor = bias_floor(bias.detach(), self.weight_input_scale)
             scale = torch.maximum(scale.double(), floor if spec.axis is not None else floor.max()).float()

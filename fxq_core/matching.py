@@ -6,6 +6,7 @@ stand on exactly the same nodes, which is an error. So neither registration orde
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -14,10 +15,10 @@ from typing import Any
 
 from torch import fx, nn
 
-from fxq_core.capture.graphs import arguments_of
+from fxq_core.capture.graphs import arguments_of, place
 from fxq_core.capture.tracer import own_behaviour
 from fxq_core.capture.values import FLOAT_ONLY, REASON, value_of
-from fxq_core.errors import PluginConflictError, PluginError
+from fxq_core.errors import PluginConflictError, PluginError, one_line
 from fxq_core.registry import Registry
 from fxq_core.types import Engine, Lowering, Match, Pattern
 
@@ -47,13 +48,18 @@ class Matches:
 
 
 def find_matches(
-    graph_module: fx.GraphModule, registry: Registry, engine: Engine, skips: Callable[[Match], str | None]
+    path: str, graph_module: fx.GraphModule, registry: Registry, engine: Engine, skips: Callable[[Match], str | None]
 ) -> Matches:
     """Match the patterns that ``engine`` can lower, except where ``skips`` gives a reason not to.
 
+    Args:
+        path: where the graph stands in the user's model.
+
     Raises:
         PluginConflictError: two patterns claim the same nodes with the same priority.
+        PluginError: a plugin's ``reject`` failed, and the registry is strict; otherwise the match stays float.
     """
+    ask = functools.partial(_ask, path, registry.strict)
     modules = dict(graph_module.named_modules(remove_duplicate=False))
     candidates: list[Candidate] = []
     refused: dict[fx.Node, Refusal] = {}
@@ -65,7 +71,7 @@ def find_matches(
             for nodes in _chains(pattern, node, modules):
                 match = _match(pattern, nodes, modules)
                 lowering = registry.lowering(engine, pattern.name)
-                refusal = _refusal(match, lowering, engine, skips)
+                refusal = _refusal(match, lowering, engine, skips, ask)
                 if refusal is not None:
                     refused.setdefault(node, refusal)
                 elif lowering is not None:
@@ -114,29 +120,40 @@ def _match(pattern: Pattern, nodes: tuple[fx.Node, ...], modules: dict[str, nn.M
 
 
 def _refusal(
-    match: Match, lowering: Lowering | None, engine: Engine, skips: Callable[[Match], str | None]
+    match: Match,
+    lowering: Lowering | None,
+    engine: Engine,
+    skips: Callable[[Match], str | None],
+    ask: Callable[[Pattern | Lowering, Match], str | None],
 ) -> Refusal | None:
     """Why this match can't be quantized, from the most general reason to the most special."""
     pattern = match.pattern
     if reason := skips(match):
         return Refusal(reason, "the config")
-    if reason := _unfit(match) or _ask(pattern, f"{pattern.provider}: the pattern", match):
+    if reason := _unfit(match) or ask(pattern, match):
         return Refusal(reason, str(pattern.provider))
     if lowering is None:
         return Refusal(f"engine {engine.name!r} has no lowering for pattern {pattern.name!r}", str(engine.provider))
-    if reason := _ask(lowering, f"{lowering.provider}: the lowering of pattern", match):
+    if reason := ask(lowering, match):
         return Refusal(reason, str(lowering.provider))
     return None
 
 
-def _ask(record: Pattern | Lowering, who: str, match: Match) -> str | None:
+def _ask(path: str, strict: bool, record: Pattern | Lowering, match: Match) -> str | None:
+    """What a plugin says against a match; that it fails to say anything is a reason too."""
     try:
-        return None if record.reject is None else record.reject(match)
+        reason = None if record.reject is None else record.reject(match)
+        if reason is not None and not isinstance(reason, str):
+            raise TypeError(f"it returned {reason!r}, which is no sentence")
+        return reason
     except Exception as error:
         name = match.pattern.name
+        what = f"the {'pattern' if isinstance(record, Pattern) else 'lowering of pattern'} {name!r}"
+        if not strict:
+            return f"{what} failed to accept or reject it with {one_line(error)}"
         raise PluginError(
-            f"{who} {name!r} failed to accept or reject node {match.output.name!r} with {type(error).__name__}: "
-            f"{error}; skip the node with Config(skip=({name!r},)) until the plugin is mended"
+            f"{record.provider}: {what} failed to accept or reject {place(path, match.output)} with {one_line(error)}; "
+            f"skip the node with Config(skip=({name!r},)) until the plugin is mended"
         ) from error
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from torch import fx
 
@@ -111,6 +111,7 @@ def make_plan(captured: Captured, registry: Registry, engine: Engine, config: Co
             not.
         EngineError: the engine can't convert between float and int8.
         PluginConflictError: two patterns claim the same nodes.
+        PluginError: a plugin's ``reject`` failed, and the registry is strict; otherwise the match stays float.
     """
     for border in BORDERS:
         if registry.lowering(engine, border) is None:
@@ -138,7 +139,7 @@ def _plan_part(path: str, part: fx.GraphModule, registry: Registry, engine: Engi
     modules = dict(part.named_modules(remove_duplicate=False))
     for node in part.graph.nodes:
         use.see(module_path(path, node), modules.get(str(node.target)) if node.op == "call_module" else None)
-    matches = find_matches(part, registry, engine, lambda match: use.skips(path, match))
+    matches = find_matches(path, part, registry, engine, lambda match: use.skips(path, match))
     chosen = worthwhile(matches.chosen)
     for candidate in matches.chosen.values():
         if candidate.match.output not in chosen:
@@ -183,6 +184,30 @@ def _why_float(node: fx.Node, matches: Matches) -> Refusal:
     if not value.is_float:
         return Refusal(f"its result is not a float32 tensor: {value}", CORE)
     return Refusal("no installed pattern matches it", CORE)
+
+
+def in_float(part: PartPlan, failed: Mapping[fx.Node, str]) -> PartPlan:
+    """The decisions for a part without the matches, given by their last nodes, whose lowerings failed, and why.
+
+    What was decided for all other nodes stays: a value that only float ops take now keeps its observer.
+    """
+    dropped = {node: part.chosen[output] for output in failed for node in part.chosen[output].match.nodes}
+    nodes = {node.name: node for node in dropped}
+    verdicts = []
+    for verdict in part.verdicts:
+        if node := nodes.get(verdict.node):
+            candidate = dropped[node]
+            verdict = replace(
+                verdict,
+                quantized=False,
+                pattern="",
+                reason=failed[candidate.match.output],
+                output=None,
+                where=location_of(node),
+            )
+        verdicts.append(verdict)
+    kept = {output: candidate for output, candidate in part.chosen.items() if output not in failed}
+    return replace(part, chosen=kept, verdicts=tuple(verdicts))
 
 
 def op_text(part: fx.GraphModule, node: fx.Node) -> str:

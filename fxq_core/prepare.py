@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import torch
@@ -11,9 +12,10 @@ from torch import fx, nn
 
 from fxq_core.capture import ATTRIBUTES, HOOKS
 from fxq_core.capture.calls import positional
-from fxq_core.capture.graphs import module_path, put
+from fxq_core.capture.graphs import place, put
 from fxq_core.errors import CalibrationError
 from fxq_core.observers.base import NonFiniteError, Observer
+from fxq_core.observers.guard import guarded
 from fxq_core.plan import PartPlan, Plan
 from fxq_core.types import QParams, QSpec
 
@@ -29,7 +31,10 @@ class Prepared(nn.Module):
         super().__init__()
         self.model = part.graph_module
         self.part = part
-        self.observers: dict[int, Observer] = {g: s.build(spec) for g, s in part.observers.items()}
+        self.observers: dict[int, Observer] = {}
+        for group, observer in part.observers.items():
+            with self._guarded(group):
+                self.observers[group] = observer.build(spec)
         self.batches = 0
         for name in HOOKS:
             setattr(self, name, copy.copy(getattr(self.model, name)))
@@ -58,13 +63,18 @@ class Prepared(nn.Module):
         found = dict(self.part.groups.fixed)
         for group, observer in self.observers.items():
             try:
-                found[group] = observer.qparams()
+                with self._guarded(group):
+                    found[group] = observer.qparams()
             except CalibrationError as error:
-                node = next(n for n, g in self.part.groups.sources.items() if g == group)
-                raise CalibrationError(
-                    f"{_place(self.part, node)}: {error}; calibrate with batches that hold data"
-                ) from error
+                where = self._where(group)
+                raise CalibrationError(f"{where}: {error}; calibrate with batches that hold data") from error
         return found
+
+    def _where(self, group: int) -> str:
+        return place(self.part.path, next(n for n, g in self.part.groups.sources.items() if g == group))
+
+    def _guarded(self, group: int) -> AbstractContextManager[None]:
+        return guarded(self.part.observers[group], self._where(group))
 
     def get_extra_state(self) -> dict[str, Any]:
         observers = {str(group): observer.state_dict() for group, observer in self.observers.items()}
@@ -90,18 +100,14 @@ class _Watching(fx.Interpreter):
         if group is not None:
             if not isinstance(result, torch.Tensor):
                 raise CalibrationError(
-                    f"{_place(self.part, n)} gave a {type(result).__name__} where the example had a tensor"
+                    f"{place(self.part.path, n)} gave a {type(result).__name__} where the example had a tensor"
                 )
             try:
-                self.observers[group].observe(result)
+                with guarded(self.part.observers[group], place(self.part.path, n)):
+                    self.observers[group].observe(result)
             except NonFiniteError as error:
-                raise NonFiniteError(f"{_place(self.part, n)} gave {error}; mend the data or the model") from error
+                raise NonFiniteError(f"{place(self.part.path, n)} gave {error}; mend the data or the model") from error
         return result
-
-
-def _place(part: PartPlan, node: fx.Node) -> str:
-    path = module_path(part.path, node)
-    return f"node {node.name!r}" + (f" of module {path!r}" if path else "")
 
 
 def _plain(value: Any) -> Any:

@@ -14,7 +14,7 @@ from fxq_core.capture import capture
 from fxq_core.capture.calls import as_arguments, cloned, kept_buffers, kept_random
 from fxq_core.config import Config
 from fxq_core.engines import choose_engine
-from fxq_core.errors import CalibrationError, NothingQuantizedWarning, one_line, warn
+from fxq_core.errors import CalibrationError, NothingQuantizedWarning, PluginError, one_line, warn
 from fxq_core.lowering import lower
 from fxq_core.plan import Plan, make_plan
 from fxq_core.prepare import prepare
@@ -70,6 +70,7 @@ class Quantizer:
         Raises:
             CalibrationError: the model refuses the batch, or a value in it is NaN or Inf; the statistics stay as
                 they were before the batch.
+            PluginError: an observer failed; the statistics stay too.
         """
         args, kwargs = cloned((args, kwargs))
         before = {path: part.get_extra_state() for path, part in self._prepared.parts.items()}
@@ -80,7 +81,7 @@ class Quantizer:
                 # a batch counts in every part of the model, or in none
                 for path, part in self._prepared.parts.items():
                     part.set_extra_state(before[path])
-                if not isinstance(error, Exception):
+                if not isinstance(error, Exception) or isinstance(error, PluginError):
                     raise
                 if not isinstance(error, CalibrationError):
                     raise CalibrationError(
@@ -120,7 +121,7 @@ class Quantizer:
 
         Raises:
             CalibrationError: nothing was observed.
-            PluginError: a plugin's emitter failed.
+            PluginError: a plugin failed where nothing can stand in for it, or at all if the registry is strict.
         """
         with torch.no_grad(), kept_random():
             lowered = lower(self.plan, self._prepared)

@@ -116,7 +116,7 @@ def merge(
     plugins = tuple(plugins)
 
     def table(hook: str, key: Any, title: str) -> Any:
-        return _table([(r, plugin) for plugin in plugins for r in plugin.records[hook]], key, title)
+        return _table([(r, plugin) for plugin in plugins for r in plugin.records.get(hook, ())], key, title)
 
     return Registry(
         engines=table("fxq_engines", lambda e: e.name, "engine {!r}"),

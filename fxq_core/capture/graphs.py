@@ -98,6 +98,12 @@ def module_path(part: str, node: fx.Node) -> str:
     return ".".join(filter(None, (part, inner)))
 
 
+def place(part: str, node: fx.Node) -> str:
+    """A node and its module as messages name them."""
+    path = module_path(part, node)
+    return f"node {node.name!r}" + (f" of module {path!r}" if path else "")
+
+
 def arguments_of(node: fx.Node) -> list[fx.Node]:
     """The values a node takes, in order, repeated where it takes one twice."""
     found: list[fx.Node] = []

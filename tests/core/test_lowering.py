@@ -204,8 +204,9 @@ def returning_nothing(match: fxq.Match, ctx: fxq.LoweringContext) -> Any:
         ),
         (
             returning_nothing,
-            "acme: the lowering of pattern 'conv2d_clamp' for engine 'reference' returned None, which is no node; "
-            "return what ctx.call(...) gives",
+            "acme: the lowering of pattern 'conv2d_clamp' for engine 'reference' failed at node 'relu' with "
+            "TypeError: it returned None, which is no node; return what ctx.call(...) gives; "
+            "skip the node with Config(skip=('conv2d_clamp',)) until the plugin is mended",
         ),
     ],
 )

@@ -32,12 +32,12 @@ def registry(*patterns: fxq.Pattern, lowerings: tuple[fxq.Lowering, ...] = (EVER
         for pattern in patterns
         for who in (fxq.Provider(f"fxq-{pattern.name}", "1.0", pattern.name),)
     ]
-    return merge([*provided, Plugin(fxq.Provider("t", "", "t"), {"fxq_lowerings": lowerings})])
+    return merge([*provided, Plugin(fxq.Provider("t", "", "t"), {"fxq_lowerings": lowerings})], strict=True)
 
 
 def match(model: nn.Module | fx.GraphModule, *patterns: fxq.Pattern, **how: Any) -> Matches:
     part = model if isinstance(model, fx.GraphModule) else capture(model.eval(), ((X,), {})).parts[""]
-    return find_matches(part, registry(*patterns, **how), REFERENCE, lambda m: None)
+    return find_matches("", part, registry(*patterns, **how), REFERENCE, lambda m: None)
 
 
 def found(model: nn.Module, *patterns: fxq.Pattern, **how: Any) -> list[tuple[str, ...]]:
@@ -245,6 +245,6 @@ def test_a_rejection_that_fails_names_its_distribution_and_a_way_on(side: str) -
         found(nn.Sequential(nn.Conv2d(3, 4, 3)), pattern, lowerings=(low,))
     who = "fxq-conv 1.0: the pattern" if side == "pattern" else "fxq-tpu 2.0: the lowering of pattern"
     assert str(caught.value) == (
-        f"{who} 'conv' failed to accept or reject node '_0' with KeyError: 'groups'; skip the node with "
+        f"{who} 'conv' failed to accept or reject node '_0' of module '0' with KeyError: 'groups'; skip the node with "
         "Config(skip=('conv',)) until the plugin is mended"
     )

@@ -134,7 +134,7 @@ def cost(q: fxq.Quantizer, chosen: Chosen, x: torch.Tensor) -> int | None:
 def costs(q: fxq.Quantizer, x: torch.Tensor) -> dict[tuple[str, ...], int]:
     """The cost of every choice that keeps the layers, by the names of its outputs."""
     (part,) = q.plan.parts
-    matched = find_matches(part.graph_module, q.plan.registry, q.plan.engine, lambda match: None).chosen
+    matched = find_matches("", part.graph_module, q.plan.registry, q.plan.engine, lambda match: None).chosen
     layers = {node for node, c in matched.items() if isinstance(c.match.modules[0], (nn.Conv2d, nn.Linear))}
     free = [node for node in matched if node not in layers]
     found = {}

@@ -1,0 +1,263 @@
+"""A plugin's function that fails: who and where is told, its match stays float, and nothing is left half done."""
+
+from __future__ import annotations
+
+import types
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import fx, nn
+
+import fxq_core as fxq
+from fxq_core.observers import MinMaxObserver
+from fxq_core.reference import REFERENCE, emit_any
+
+from support.distributions import load
+from support.quantizing import error, untouched
+
+X = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+CELU = fxq.Pattern("celu", {nn.CELU})
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.act = nn.Conv2d(4, 4, 3), nn.CELU()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.act(self.conv(x))
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.block, self.act, self.last = nn.Conv2d(3, 4, 1), Block(), nn.CELU(), nn.Conv2d(4, 2, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.act(self.block(self.first(x))))
+
+
+@pytest.fixture
+def net() -> nn.Module:
+    torch.manual_seed(0)
+    return Net().eval()
+
+
+def _yielding(records: list[Any]) -> Callable[[], list[Any]]:
+    return lambda: records
+
+
+def plugin(**hooks: list[Any]) -> Any:
+    made = types.SimpleNamespace(__name__="acme")
+    for name, records in hooks.items():
+        setattr(made, name, fxq.hookimpl(_yielding(records), specname=name))
+    return made
+
+
+def lowered_by(emit: Callable[..., Any], strict: bool, pattern: str = "celu", **more: Any) -> fxq.Registry:
+    lowering = fxq.Lowering(engine="reference", pattern=pattern, emit=emit, priority=1, **more)
+    return load(plugins=(plugin(fxq_patterns=[CELU], fxq_lowerings=[lowering]),), strict=strict)
+
+
+def half_way(match: fxq.Match, ctx: fxq.LoweringContext) -> fx.Node:
+    """Adds a node, a module and a constant, and fails in the second of two matches."""
+    ctx.constant(torch.ones(1))
+    ctx.module(nn.ReLU(), ctx.inputs[0])
+    if match.output.name == "act":
+        raise KeyError("alpha")
+    return emit_any(match, ctx)
+
+
+def test_a_match_whose_lowering_fails_is_computed_in_float(net: nn.Module) -> None:
+    registry = lowered_by(half_way, strict=False)
+    q = fxq.Quantizer(net, X, "reference", registry=registry).calibrate([X])
+    with untouched(net, X), pytest.warns(fxq.PluginWarning) as caught:
+        lowered = q.quantize()
+    assert [str(warning.message) for warning in caught] == [
+        "acme: the lowering of pattern 'celu' for engine 'reference' failed at node 'act' of module 'act' with "
+        "KeyError: 'alpha'; the node stays in float"
+    ]
+    assert caught[0].filename == __file__
+    rows = {row.node: row for row in fxq.report(lowered).rows}
+    assert (rows["block_act"].quantized, rows["block_act"].provider) == (True, "acme")
+    assert (rows["act"].quantized, rows["act"].pattern, rows["act"].provider) == (False, "", "acme")
+    assert rows["act"].reason == "its lowering failed with KeyError: 'alpha'"
+    assert rows["act"].where.startswith("test_failing_plugins.py:")
+    assert (rows["block_conv"].quantized, rows["last"].quantized) == (True, True)
+    assert error(net, lowered, X) < 0.05
+
+
+def test_nothing_of_a_lowering_that_failed_is_left(net: nn.Module) -> None:
+    def failing(match: fxq.Match, ctx: fxq.LoweringContext) -> fx.Node:
+        ctx.constant(torch.ones(1))
+        return ctx.module(nn.Linear(3, 3), ctx.inputs[0], undefined)  # noqa: F821
+
+    broken, skipped = lowered_by(failing, strict=False), fxq.Config(skip=("celu",))
+    with pytest.warns(fxq.PluginWarning):
+        lowered = fxq.quantize(net, [X], "reference", registry=broken)
+    without = fxq.quantize(net, [X], "reference", skipped, lowered_by(emit_any, strict=False))
+    assert str(lowered.fxq_graph) == str(without.fxq_graph)
+    assert list(lowered.state_dict()) == list(without.state_dict())
+    assert dict(lowered.named_modules()).keys() == dict(without.named_modules()).keys()
+    assert torch.equal(lowered(X), without(X))
+
+
+@pytest.mark.parametrize("pattern", ["conv2d", "max_pool2d", "add_clamp", "sigmoid", "embedding"])
+def test_any_kind_of_match_may_fail(pattern: str) -> None:
+    class Many(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.conv, self.last = nn.Embedding(9, 8), nn.Conv2d(3, 4, 1), nn.Linear(8, 2)
+            self.pool = nn.MaxPool2d(1)
+
+        def forward(self, x: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+            x = self.conv(x)
+            x = torch.relu(self.pool(x) + x)
+            return self.last(torch.sigmoid(x) + self.table(index))
+
+    def failing(match: fxq.Match, ctx: fxq.LoweringContext) -> fx.Node:
+        raise ValueError
+
+    torch.manual_seed(0)
+    model, batch = Many().eval(), (X, torch.arange(8) % 9)
+    q = fxq.Quantizer(model, batch, "reference", registry=lowered_by(failing, strict=False, pattern=pattern))
+    planned = {v.node: v.pattern for v in q.plan.verdicts if v.quantized}
+    assert pattern in planned.values()
+    with pytest.warns(fxq.PluginWarning):
+        lowered = q.calibrate([batch]).quantize()
+    rows = {row.node: row.pattern for row in fxq.report(lowered).rows if row.quantized}
+    assert rows == {node: name for node, name in planned.items() if name != pattern}
+    assert error(model, lowered, *batch) < 0.05
+
+
+def test_strict_raises_at_the_first_and_the_quantizer_stays_usable(net: nn.Module) -> None:
+    q = fxq.Quantizer(net, X, "reference", registry=lowered_by(half_way, strict=True)).calibrate([X])
+    state = repr(q.prepared.state_dict())
+    for _ in range(2):
+        with pytest.raises(fxq.PluginError) as caught:
+            q.quantize()
+        assert str(caught.value) == (
+            "acme: the lowering of pattern 'celu' for engine 'reference' failed at node 'act' of module 'act' with "
+            "KeyError: 'alpha'; skip the node with Config(skip=('celu',)) until the plugin is mended"
+        )
+        assert type(caught.value.__cause__) is KeyError
+    assert repr(q.prepared.state_dict()) == state
+
+
+def test_a_border_that_fails_can_not_be_left_in_float(net: nn.Module) -> None:
+    def failing(match: fxq.Match, ctx: fxq.LoweringContext) -> fx.Node:
+        raise ValueError("no table")
+
+    with pytest.raises(fxq.PluginError) as caught:
+        fxq.quantize(net, [X], "reference", registry=lowered_by(failing, strict=False, pattern="quantize"))
+    assert str(caught.value) == (
+        "acme: the lowering of pattern 'quantize' for engine 'reference' failed at node 'x' with ValueError: no table; "
+        "take another engine until the plugin is mended"
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"), [("raise", "KeyError: 'groups'"), (True, "TypeError: it returned True, which is no sentence")]
+)
+@pytest.mark.parametrize("side", ["pattern", "lowering"])
+def test_a_rejection_that_fails_leaves_its_match_in_float(net: nn.Module, side: str, answer: Any, why: str) -> None:
+    def reject(match: fxq.Match) -> Any:
+        if match.output.name == "act":
+            if answer == "raise":
+                raise KeyError("groups")
+            return answer
+        return None
+
+    pattern = replace(CELU, reject=reject if side == "pattern" else None)
+    lowering = fxq.Lowering(
+        engine="reference", pattern="celu", emit=emit_any, reject=reject if side == "lowering" else None
+    )
+    registry = load(plugins=(plugin(fxq_patterns=[pattern], fxq_lowerings=[lowering]),), strict=False)
+    verdicts = {v.node: v for v in fxq.Quantizer(net, X, "reference", registry=registry).plan.verdicts}
+    assert verdicts["block_act"].quantized
+    assert (verdicts["act"].quantized, verdicts["act"].provider) == (False, "acme")
+    what = "pattern" if side == "pattern" else "lowering of pattern"
+    assert verdicts["act"].reason == f"the {what} 'celu' failed to accept or reject it with {why}"
+
+
+class Failing(MinMaxObserver):
+    fail = ""
+
+    def __init__(self, spec: fxq.QSpec) -> None:
+        super().__init__(spec)
+        if self.fail == "build":
+            raise KeyError("bins")
+
+    def update(self, value: torch.Tensor, low: float, high: float) -> None:
+        if self.fail == "observe":
+            raise KeyError("bins")
+        super().update(value, low, high)
+
+    def range(self) -> tuple[Any, Any]:
+        if self.fail == "range":
+            raise KeyError("bins")
+        return super().range()
+
+
+@pytest.mark.parametrize("stage", ["build", "observe", "range"])
+@pytest.mark.parametrize("what", ["activation", "weight"])
+def test_an_observer_that_fails_is_named(net: nn.Module, stage: str, what: str) -> None:
+    observer = type("Observer", (Failing,), {"fail": stage})
+    spec = replace(getattr(REFERENCE, what), observer="acme-range")
+    engine = replace(REFERENCE, name="tpu", **{what: spec})
+    made = plugin(fxq_observers=[fxq.ObserverSpec("acme-range", observer)], fxq_engines=[engine])
+    with untouched(net, X), pytest.raises(fxq.PluginError) as caught:
+        fxq.quantize(net, [X], "tpu", registry=load(plugins=(made,), strict=False))
+    where = "node 'x'" if what == "activation" else "the weight of node 'first'"
+    assert str(caught.value) == (
+        f"acme: observer 'acme-range' failed at {where} with KeyError: 'bins'; "
+        "take another with Config(rules=(Rule(...),)) until the plugin is mended"
+    )
+    assert type(caught.value.__cause__) is KeyError
+
+
+def test_a_batch_at_which_an_observer_fails_counts_nowhere(net: nn.Module) -> None:
+    class Second(MinMaxObserver):
+        def update(self, value: torch.Tensor, low: float, high: float) -> None:
+            if high > 90:
+                raise KeyError("bins")
+            super().update(value, low, high)
+
+    engine = replace(REFERENCE, name="tpu", activation=replace(REFERENCE.activation, observer="acme-range"))
+    made = plugin(fxq_observers=[fxq.ObserverSpec("acme-range", Second)], fxq_engines=[engine])
+    q = fxq.Quantizer(net, X, "tpu", registry=load(plugins=(made,))).calibrate([X])
+    state = repr(q.prepared.state_dict())
+    with pytest.raises(fxq.PluginError):
+        q.observe(X * 1000)
+    assert (q.batches, repr(q.prepared.state_dict())) == (1, state)
+
+
+def raising(module: nn.Module) -> nn.Module:
+    raise KeyError("opset")
+
+
+@pytest.mark.parametrize(
+    ("finish", "why"),
+    [(raising, "KeyError: 'opset'"), (lambda module: 3, "TypeError: it returned 3, which is no module")],
+)
+def test_an_engine_that_fails_to_finish_is_named(net: nn.Module, finish: Any, why: str) -> None:
+    made = plugin(fxq_engines=[replace(REFERENCE, name="tpu", finish=finish)])
+    with untouched(net, X), pytest.raises(fxq.PluginError) as caught:
+        fxq.quantize(net, [X], "tpu", registry=load(plugins=(made,), strict=False))
+    assert str(caught.value) == (
+        f"acme: engine 'tpu' failed to finish the module with {why}; take another engine until the plugin is mended"
+    )
+
+
+def test_the_outcome_is_the_same_every_time(net: nn.Module) -> None:
+    reports = set()
+    for _ in range(3):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", fxq.PluginWarning)
+            lowered = fxq.quantize(net, [X], "reference", registry=lowered_by(half_way, strict=False))
+        reports.add(str(fxq.report(lowered)))
+    assert len(reports) == 1
