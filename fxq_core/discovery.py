@@ -7,9 +7,9 @@ name without a word.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
@@ -24,6 +24,8 @@ from fxq_core.hookspecs import PROJECT
 from fxq_core.types import Engine, Lowering, ObserverSpec, Pattern, Provider
 
 CORE = "fxq-core"
+# stands for the entry point of a plugin that the caller gives, which has none
+GIVEN = "given"
 RECORD_TYPES: dict[str, type[Any]] = {
     "fxq_engines": Engine,
     "fxq_patterns": Pattern,
@@ -82,12 +84,12 @@ def core(plugin: Any) -> Found:
 def given(plugin: Any) -> Found:
     """A plugin object that the caller holds: a module, a class instance or a namespace."""
     name = getattr(plugin, "__name__", None) or type(plugin).__qualname__
-    return Found(Provider(str(name), "", "given"), lambda: plugin, getattr(plugin, "__file__", None) or "")
+    return Found(Provider(str(name), "", GIVEN), lambda: plugin, getattr(plugin, "__file__", None) or "")
 
 
 def names(provider: Provider) -> set[str]:
     """What a plugin is called, canonical: by its distribution, and by its entry point if it has one."""
-    called = {provider.dist} if provider.entry_point == "given" else {provider.dist, provider.entry_point}
+    called = {provider.dist} if provider.entry_point == GIVEN else {provider.dist, provider.entry_point}
     return {str(canonicalize_name(name)) for name in called}
 
 
@@ -96,17 +98,15 @@ def find() -> list[Found]:
     # the first on sys.path is the one that an import would get, and of two in one folder the newer
     first: dict[str, tuple[str, Any, list[Found]]] = {}
     for distribution in importlib_metadata.distributions():
-        name = ""
         try:
-            found = _entry_points(distribution)
-            if not found:
-                continue
-            name = canonicalize_name(found[0].provider.dist)
-            folder, rank = os.fspath(str(distribution.locate_file(""))), _rank(found[0].provider.version)
-        except Exception:  # noqa: S112 (a damaged distribution that is no plugin of fxq's)
+            found = _plugins_of(distribution)
+            folder = str(distribution.locate_file(""))
+        except Exception:  # noqa: S112 (damaged beyond telling whether it has to do with fxq)
             continue
-        if name not in first or (first[name][0] == folder and first[name][1] < rank):
-            first[name] = folder, rank, found
+        if found:
+            name, rank = canonicalize_name(found[0].provider.dist), _rank(found[0].provider.version)
+            if name not in first or (first[name][0] == folder and first[name][1] < rank):
+                first[name] = folder, rank, found
     return sorted((f for _, _, found in first.values() for f in found), key=lambda f: dataclasses.astuple(f.provider))
 
 
@@ -131,26 +131,38 @@ def located(one: Found | Plugin) -> str:
     return f"{one.provider} ({one.file})" if one.file else str(one.provider)
 
 
-def _entry_points(distribution: Any) -> list[Found]:
-    points = list(distribution.entry_points.select(group=PROJECT))
-    if not points:
-        return []
+def _plugins_of(distribution: Any) -> list[Found]:
+    name, version = _identity(distribution)
+    again = f"reinstall it with pip install --force-reinstall {name}"
     try:
-        name, version = distribution.name, distribution.version
+        points = list(distribution.entry_points.select(group=PROJECT))
     except Exception:
-        name = version = ""
-    if name and version:
-        return [
-            Found(Provider(name, version, point.name), point.load, _file(distribution, point), distribution)
-            for point in points
-        ]
-    # all that is left is the name of its folder
-    name = canonicalize_name(distribution._normalized_name)
+        lines = (distribution.read_text("entry_points.txt") or "").splitlines()
+        damage = _fail(f"its entry_points.txt can't be read; {again}")
+        return [Found(Provider(name, version, name), damage)] if f"[{PROJECT}]" in map(str.strip, lines) else []
+    found: dict[str, Found] = {}
+    for point in points:
+        called, provider = canonicalize_name(point.name), Provider(name, version, point.name)
+        load = point.load if version else _fail(f"its metadata can't be read; {again}")
+        if called in found:
+            load = _fail(f"it has two entry points {point.name!r}; one of them needs another name")
+        found[called] = Found(provider, load, _file(distribution, point), distribution if version else None)
+    return list(found.values())
 
+
+def _identity(distribution: Any) -> tuple[str, str]:
+    """A distribution's name and version; where its metadata can't be read, the name of its folder and no version."""
+    with contextlib.suppress(Exception):
+        if distribution.name and distribution.version:
+            return distribution.name, distribution.version
+    return canonicalize_name(distribution._normalized_name), ""
+
+
+def _fail(text: str) -> Callable[[], NoReturn]:
     def fail() -> NoReturn:
-        raise PluginError(f"its metadata can't be read; reinstall it with pip install --force-reinstall {name}")
+        raise PluginError(text)
 
-    return [Found(Provider(name, "", point.name), fail, _file(distribution, point)) for point in points]
+    return fail
 
 
 def _rank(version: str) -> tuple[bool, Any]:

@@ -7,6 +7,7 @@ import torch
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from fxq_core.control import REMEDIES
 from fxq_core.errors import EngineError, EngineWarning, warn
 from fxq_core.reference import REFERENCE
 from fxq_core.registry import Registry
@@ -73,6 +74,9 @@ def _state(registry: Registry, name: str) -> str:
     for failure in registry.failures:
         if canonicalize_name(failure.provider.dist) == dist:
             return f"comes from {failure.provider}, which failed to load: {failure.error}"
+    for out in registry.left_out:
+        if canonicalize_name(out.provider.dist) == dist:
+            return f"comes from {out.provider}, which is left out: {out.reason}"
     return "is claimed by no installed plugin"
 
 
@@ -80,11 +84,17 @@ def _remedy(registry: Registry, name: str) -> str:
     dist = distribution_for(name)
     if any(canonicalize_name(failure.provider.dist) == dist for failure in registry.failures):
         return f"mend or reinstall {dist}"
-    known = ", ".join(map(repr, sorted(registry.engines)))
+    for out in registry.left_out:
+        if canonicalize_name(out.provider.dist) == dist:
+            return REMEDIES[out.reason]
     if dist:
         return f"pip install {dist}"
-    failed = "".join(f", and {f.provider} failed to load: {f.error}" for f in registry.failures)
-    return f"known engines: {known}; others come with the plugin that brings them{failed}"
+    known = ", ".join(map(repr, sorted(registry.engines)))
+    missed = [f"{failure.provider} failed to load: {failure.error}" for failure in registry.failures]
+    missed += [f"{out.provider} is left out: {out.reason}" for out in registry.left_out]
+    return f"known engines: {known}; others come with the plugin that brings them" + "".join(
+        f", and {m}" for m in missed
+    )
 
 
 def distribution_for(engine: str) -> str | None:

@@ -10,6 +10,7 @@ import difflib
 import inspect
 import time
 import traceback
+from collections.abc import Iterable
 from typing import Any
 
 import pluggy
@@ -17,7 +18,7 @@ import pluggy
 from fxq_core import compatibility, hookspecs
 from fxq_core.discovery import RECORD_TYPES, Failure, Found, Plugin
 from fxq_core.errors import PluginError, one_line
-from fxq_core.types import Provider
+from fxq_core.types import Lowering, Provider
 
 
 def load(found: Found, specs: Any = hookspecs) -> Plugin | Failure:
@@ -27,21 +28,18 @@ def load(found: Found, specs: Any = hookspecs) -> Plugin | Failure:
         found: what ``discovery`` found.
         specs: where the hookspecs are; a deprecated one warns of each function that implements it.
     """
-    start = time.perf_counter()
+    start, imported = time.perf_counter(), False
     try:
         plugin = found.load()
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a plugin that calls sys.exit() must cost only itself
-        text = one_line(error) + compatibility.unmet(found)
-        return Failure(found.provider, text, traceback.format_exc())
-    try:
+        imported = True
         api = compatibility.check_api(plugin, found.provider)
         records = _collect(plugin, found.provider, specs)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:
-        return Failure(found.provider, one_line(error), traceback.format_exc())
+    except BaseException as error:  # a plugin that calls sys.exit() must cost only itself
+        # what the loader says is a sentence, which needs no type before it
+        text = one_line(error).removeprefix("PluginError: ")
+        return Failure(found.provider, text + ("" if imported else compatibility.unmet(found)), traceback.format_exc())
     return Plugin(found.provider, records, api, time.perf_counter() - start, found.file)
 
 
@@ -73,19 +71,32 @@ def _collect(plugin: Any, provider: Provider, specs: Any) -> dict[str, tuple[Any
         yielded = [r for impl in getattr(manager.hook, hook).get_hookimpls() for r in _call(hook, impl.function)]
         for record in yielded:
             if not isinstance(record, expected):
-                raise PluginError(
-                    f"{provider}: {hook} yielded {record!r}, which is no {expected.__name__}; "
-                    f"yield {expected.__name__} records only"
-                )
-        names = [getattr(record, "name", None) for record in yielded]
-        if twice := next((name for name in names if name is not None and names.count(name) > 1), None):
-            raise PluginError(f"it provides {hook[4:-1]} {twice!r} twice")
+                kind = expected.__name__
+                raise PluginError(f"{hook} yielded {record!r}, which is no {kind}; yield {kind} records only")
+        said = [_thing(record) for record in yielded]
+        if twice := next((thing for thing in said if said.count(thing) > 1), None):
+            raise PluginError(f"it provides {twice} twice")
         records[hook] = tuple(dataclasses.replace(record, provider=provider) for record in yielded)
     return records
 
 
+def _thing(record: Any) -> str:
+    """What a record is about, which a plugin may say but once; lowerings of different priorities are alternatives."""
+    if isinstance(record, Lowering):
+        rank = f" with priority {record.priority}" if record.priority else ""
+        return f"a lowering for engine {record.engine!r} and pattern {record.pattern!r}{rank}"
+    return f"{type(record).__name__.removesuffix('Spec').lower()} {record.name!r}"
+
+
 def _call(hook: str, function: Any) -> list[Any]:
+    """The records that a hook function yields or returns."""
     try:
-        return list(function())
-    except Exception as error:
+        returned = function()
+        if isinstance(returned, Iterable):
+            return list(returned)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise PluginError(f"{hook} raised {one_line(error)}") from error
+    kind = RECORD_TYPES[hook].__name__
+    raise PluginError(f"{hook} returned {returned!r}; yield {kind} records, or return a list of them")

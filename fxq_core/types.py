@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Union
 import torch
 from torch import fx, nn
 
+from fxq_core.checks import FLAG, FUNCTION, MAYBE_FUNCTION, NAME, NUMBER, check
+
 if TYPE_CHECKING:
     from fxq_core.context import LoweringContext
     from fxq_core.observers.base import Observer
@@ -54,6 +56,8 @@ class QSpec:
     observer: str
 
     def __post_init__(self) -> None:
+        check(self, dtype=torch.dtype, qmin=NUMBER, qmax=NUMBER, symmetric=FLAG, observer=str)
+        check(self, axis=(int, type(None)))
         info = torch.iinfo(self.dtype)
         if not info.min <= self.qmin < self.qmax <= info.max:
             raise ValueError(f"codes {self.qmin} to {self.qmax} do not fit {self.dtype}")
@@ -111,6 +115,7 @@ class Pattern:
             if not isinstance(spelling, str) and not callable(spelling):
                 raise ValueError(f"{spelling!r} is no module type, function or method name")
         object.__setattr__(self, "ops", steps)
+        check(self, priority=NUMBER, shares_qparams=FLAG, weight_only=FLAG, reject=MAYBE_FUNCTION)
 
 
 def _is_set(step: Any) -> bool:
@@ -158,6 +163,10 @@ class Engine:
     finish: Callable[[nn.Module], nn.Module] | None = None
     provider: Provider = field(default=NOBODY, compare=False, repr=False)
 
+    def __post_init__(self) -> None:
+        check(self, name=NAME, family=NAME, activation=QSpec, weight=QSpec)
+        check(self, active=FUNCTION, reject=FUNCTION, finish=MAYBE_FUNCTION)
+
 
 @dataclass(frozen=True, slots=True)
 class ObserverSpec:
@@ -166,6 +175,9 @@ class ObserverSpec:
     name: str
     build: Callable[[QSpec], Observer]
     provider: Provider = field(default=NOBODY, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check(self, name=NAME, build=FUNCTION)
 
 
 class Emit(Protocol):
@@ -196,3 +208,7 @@ class Lowering:
     output: QParams | None = None
     in_float: bool = False
     provider: Provider = field(default=NOBODY, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check(self, engine=NAME, pattern=NAME, emit=FUNCTION, priority=NUMBER, reject=MAYBE_FUNCTION, in_float=FLAG)
+        check(self, output=(QParams, type(None)))

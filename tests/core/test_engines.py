@@ -170,6 +170,35 @@ def test_an_unknown_engine_may_be_one_of_a_plugin_that_failed(install: Callable[
     )
 
 
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("FXQ_DISABLE_PLUGINS", "FXQ_DISABLE_PLUGINS is set; unset FXQ_DISABLE_PLUGINS"),
+        ("FXQ_PLUGINS", "FXQ_PLUGINS does not name it; add it to FXQ_PLUGINS, or unset that"),
+        (None, "block= names it; take it out of block="),
+    ],
+)
+def test_an_engine_whose_plugin_was_left_out_says_by_what(
+    variable: str | None, text: str, install: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(
+        "fxq-fbgemm", "raise ImportError('no kernel')", version="9.9", entry_points=NEWER, module="fxq_broken_kernels"
+    )
+    install("other", "from fxq_core import hookimpl\n@hookimpl\ndef fxq_patterns():\n    return ()")
+    if variable:
+        monkeypatch.setenv(variable, {"FXQ_PLUGINS": "other"}.get(variable, "1"))
+    found = fxq.load_plugins(block=() if variable else ("newer", *(entry_point.name for entry_point in ENTRY_POINTS)))
+    assert refusal(found, "fbgemm") == f"engine 'fbgemm' comes from fxq-fbgemm 9.9, which is left out: {text}"
+
+
+def test_an_unknown_engine_may_be_one_of_a_plugin_that_was_left_out(install: Callable[..., None]) -> None:
+    install("fxq-tpu", "raise ImportError('no kernel')")
+    assert refusal(load("tpu"), "tpu") == (
+        "engine 'tpu' is claimed by no installed plugin; known engines: 'reference'; "
+        "others come with the plugin that brings them, and fxq-tpu 1.0 is left out: block= names it"
+    )
+
+
 def test_an_engine_that_cannot_run_here_says_why() -> None:
     found = registry(plugin("tpu", reject=lambda: "there is no TPU"), plugin("abacus"))
     assert refusal(found, "tpu") == "engine 'tpu' of tpu can't run here: there is no TPU; usable engines: 'abacus'"

@@ -66,7 +66,7 @@ def test_one_plugin_that_says_a_thing_twice_is_told_so(install: Install) -> None
     with pytest.raises(fxq.PluginError) as caught:
         load()
     assert str(caught.value) == (
-        "plugin fxq-alpha 1.0 (entry point 'alpha') failed to load: PluginError: it provides pattern 'celu' twice; "
+        "plugin fxq-alpha 1.0 (entry point 'alpha') failed to load: it provides pattern 'celu' twice; "
         "mend it, uninstall it, or block it"
     )
 
@@ -81,7 +81,7 @@ def test_an_object_without_hooks_is_no_plugin() -> None:
     with pytest.raises(fxq.PluginError) as caught:
         load(plugins=("fxq_mine",))
     assert str(caught.value) == (
-        "plugin str (entry point 'given') failed to load: PluginError: it has no hook functions; mark them with "
+        "plugin str (entry point 'given') failed to load: it has no hook functions; mark them with "
         "@fxq_core.hookimpl; mend it, uninstall it, or block it"
     )
 

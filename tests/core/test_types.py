@@ -71,6 +71,55 @@ def test_a_qspec_is_of_integers() -> None:
         fxq.QSpec(**{**U8, "dtype": torch.float32})
 
 
+GOOD = {
+    fxq.QSpec: U8,
+    fxq.Pattern: {"name": "p", "ops": nn.CELU},
+    fxq.Engine: {field.name: getattr(REFERENCE, field.name) for field in dataclasses.fields(REFERENCE)},
+    fxq.ObserverSpec: {"name": "o", "build": print},
+    fxq.Lowering: {"engine": "torch", "pattern": "celu", "emit": print},
+}
+
+
+@pytest.mark.parametrize(
+    ("record", "field", "value", "wanted"),
+    [
+        (fxq.QSpec, "dtype", "uint8", "dtype"),
+        (fxq.QSpec, "qmin", 0.0, "a whole number"),
+        (fxq.QSpec, "qmax", None, "a whole number"),
+        (fxq.QSpec, "symmetric", 1, "a bool"),
+        (fxq.QSpec, "axis", "channels", "int or None"),
+        (fxq.QSpec, "observer", None, "str"),
+        (fxq.Pattern, "priority", "high", "a whole number"),
+        (fxq.Pattern, "shares_qparams", None, "a bool"),
+        (fxq.Pattern, "weight_only", 1, "a bool"),
+        (fxq.Pattern, "reject", "never", "callable or None"),
+        (fxq.Engine, "name", "", "a name"),
+        (fxq.Engine, "family", None, "a name"),
+        (fxq.Engine, "activation", torch.uint8, "QSpec"),
+        (fxq.Engine, "weight", None, "QSpec"),
+        (fxq.Engine, "active", None, "callable"),
+        (fxq.Engine, "reject", None, "callable"),
+        (fxq.Engine, "finish", "compile", "callable or None"),
+        (fxq.ObserverSpec, "name", 3, "a name"),
+        (fxq.ObserverSpec, "build", "MinMaxObserver", "callable"),
+        (fxq.Lowering, "engine", ("x", "y"), "a name"),
+        (fxq.Lowering, "pattern", fxq.Pattern("celu", nn.CELU), "a name"),
+        (fxq.Lowering, "emit", None, "callable"),
+        (fxq.Lowering, "priority", None, "a whole number"),
+        (fxq.Lowering, "reject", "never", "callable or None"),
+        (fxq.Lowering, "output", (0.5, 3), "QParams or None"),
+        (fxq.Lowering, "in_float", None, "a bool"),
+    ],
+)
+def test_a_record_with_a_field_of_another_type_is_refused_when_it_is_made(
+    record: type, field: str, value: object, wanted: str
+) -> None:
+    record(**GOOD[record])
+    text = f"{record.__name__}.{field} must be {wanted}, not {value!r}"
+    with pytest.raises(TypeError, match=f"^{re.escape(text)}$"):
+        record(**{**GOOD[record], field: value})
+
+
 def test_qparams_unpack_to_scale_and_zero_point() -> None:
     scale, zero_point = fxq.QParams(0.5, 3, 0, 255)
     assert (scale, zero_point) == (0.5, 3)

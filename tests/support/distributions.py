@@ -59,6 +59,7 @@ class Dists:
         module: str | None = None,
         entry_points: str | None = None,
         metadata: bool = True,
+        requires: tuple[str, ...] = (),
     ) -> str:
         """Write a distribution whose entry point is the last part of its name; returns what to put on sys.path."""
         normalized = name.replace("-", "_").lower()
@@ -70,7 +71,8 @@ class Dists:
         info.mkdir(parents=True)
         (folder / f"{module}.py").write_text(source)
         if metadata:
-            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+            needs = "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}")
         default = f"[fxq]\n{name.rpartition('-')[2]} = {module}\n"
         (info / "entry_points.txt").write_text(default if entry_points is None else entry_points)
         return str(folder)
