@@ -55,7 +55,7 @@ def test_reading_a_config_imports_nothing_that_it_names(folder: str, tmp_path: P
     config = tmp_path / "config.toml"
     config.write_text(
         'skip = [{ type = "fxq_alpha.Layer" }, "fxq_alpha"]\n\n'
-        '[[rules]]\nwhere = { type = "fxq_alpha" }\nobserver = "fxq_alpha:Observer"\n'
+        '[[rules]]\ntype = "fxq_alpha.Layer"\nobserver = "fxq_alpha:Observer"\n'
     )
     code = """
 before = set(sys.modules)
