@@ -75,24 +75,23 @@ def _hint(name: str, known: list[str]) -> str:
 
 
 def check_required(
-    required: Iterable[str], loaded: Iterable[Provider], failures: Iterable[Failure], left_out: Iterable[LeftOut]
+    wanted: dict[str, str], loaded: Iterable[Provider], failures: Iterable[Failure], left_out: Iterable[LeftOut]
 ) -> None:
-    """See that every required plugin was loaded, and all of it where a distribution has several.
+    """See that all plugins that ``wanted`` names were loaded, each one of those that a distribution has.
 
     Raises:
         PluginError: one failed, was left out or is not installed, and what to do about it.
     """
     known: set[str] = set()
-    wanted = canonical(required, "required")
     for failure in failures:
         known |= names(failure.provider)
-        for name in names(failure.provider) & wanted.keys():
+        for name in sorted(names(failure.provider) & wanted.keys()):
             dist = failure.provider.dist
             text = f"{failure.provider} failed to load: {failure.error}; mend or reinstall {dist}"
             raise PluginError(f"plugin {wanted[name]!r} is required, but {text}")
     for out in left_out:
         known |= names(out.provider)
-        for name in names(out.provider) & wanted.keys():
+        for name in sorted(names(out.provider) & wanted.keys()):
             text = f"{out.provider} is left out: {out.reason}; {REMEDIES[out.reason]}"
             raise PluginError(f"plugin {wanted[name]!r} is required, but {text}")
     for provider in loaded:

@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from fxq_core.control import REMEDIES
-from fxq_core.errors import EngineError, EngineWarning, warn
+from fxq_core.errors import EngineError, EngineWarning, one_line, warn
 from fxq_core.reference import REFERENCE
 from fxq_core.registry import Registry
 from fxq_core.types import Engine
@@ -62,9 +62,14 @@ def _usable(registry: Registry) -> list[str]:
 def _refusal(engine: Engine) -> str | None:
     """Why an engine can't run here; a check that fails is a reason too, and costs only its own engine."""
     try:
-        return engine.reject()
-    except Exception as error:
-        return f"its check failed with {type(error).__name__}: {error}"
+        reason = engine.reject()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also one that calls sys.exit()
+        return f"its check failed with {one_line(error)}"
+    if reason is None or (isinstance(reason, str) and reason):
+        return reason
+    return f"its check returned {reason!r}, which is neither a sentence nor None"
 
 
 def _state(registry: Registry, name: str) -> str:

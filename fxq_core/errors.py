@@ -56,7 +56,7 @@ class InputError(FxqError, RuntimeError):
 
 
 class PluginWarning(UserWarning):
-    """An installed plugin could not be loaded; everything else works without it."""
+    """A plugin could not be loaded, or is not installed, or one of its functions failed; all else works without it."""
 
 
 class EngineWarning(UserWarning):

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from fxq_core import builtin, control, discovery, loading
-from fxq_core.discovery import Failure, LeftOut, Plugin
+from fxq_core.discovery import CORE, GIVEN, Failure, LeftOut, Plugin
 from fxq_core.errors import PluginConflictError, PluginError, PluginWarning, warn
 from fxq_core.types import Engine, Lowering, ObserverSpec, Pattern
 
@@ -81,6 +81,7 @@ def load_plugins(
         PluginError: a plugin that is required is not there; or one failed and ``strict`` is set.
         PluginConflictError: two plugins provide the same thing with the same priority, or have one entry-point name.
     """
+    wanted = control.canonical(required, "required")
     chosen, left_out = control.choose(discovery.find(), block)
     discovery.refuse_namesakes(chosen)
     loaded: list[Plugin] = []
@@ -94,9 +95,9 @@ def load_plugins(
             failures.append(outcome)
     while orphan := _orphan(loaded):
         plugin, error = orphan
-        loaded.remove(plugin)
+        loaded = [other for other in loaded if other is not plugin]
         failures.append(Failure(plugin.provider, error, error))
-    control.check_required(required, [plugin.provider for plugin in loaded], failures, left_out)
+    control.check_required(wanted, [plugin.provider for plugin in loaded], failures, left_out)
     for failure in failures:
         who = f"plugin {failure.provider} (entry point {failure.provider.entry_point!r})"
         message = f"{who} failed to load: {failure.error}"
@@ -143,13 +144,20 @@ def _table(provided: list[tuple[R, Plugin]], key: Any, title: str) -> Mapping[An
         outranked = isinstance(record, Lowering) and isinstance(first, Lowering) and first.priority > record.priority
         if first is not record and not outranked:
             what = title.format(key(record))
-            # the core can't be left out, so it is always the other one that can
-            other = first if record.provider.dist == discovery.CORE else record
-            block = f"block it with load_plugins(block=({other.provider.dist!r},))"
-            ways = f"{block}, or give one a higher priority" if isinstance(record, Lowering) else f"or {block}"
+            # the core can't be blocked, nor what the caller gives
+            blockable = [p for p in (record.provider, first.provider) if p.dist != CORE and p.entry_point != GIVEN]
+            ways = ["leave one of them out of plugins="]
+            if blockable:
+                ways = ["uninstall one of them", f"block it with load_plugins(block=({blockable[0].dist!r},))"]
+            if isinstance(record, Lowering):
+                ways.append("give one a higher priority")
             both = f"{discovery.located(owner)} and {discovery.located(plugin)}"
-            raise PluginConflictError(f"{both} both provide {what}: uninstall one of them, {ways}")
+            raise PluginConflictError(f"{both} both provide {what}: {_any_of(ways)}")
     return MappingProxyType({name: record for name, (record, _) in table.items()})
+
+
+def _any_of(ways: list[str]) -> str:
+    return ", or ".join(filter(None, (", ".join(ways[:-1]), ways[-1])))
 
 
 def _orphan(plugins: list[Plugin]) -> tuple[Plugin, str] | None:

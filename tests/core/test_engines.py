@@ -206,13 +206,25 @@ def test_an_engine_that_cannot_run_here_says_why() -> None:
     assert refusal(found, "tpu") == "engine 'tpu' of tpu can't run here: there is no TPU; usable engines: none"
 
 
-def test_an_engine_whose_own_check_fails_cannot_run_here() -> None:
-    found = registry(plugin("tpu", reject=broken), plugin("abacus"))
+def leave() -> None:
+    raise SystemExit(3)
+
+
+@pytest.mark.parametrize(
+    ("check", "text"),
+    [
+        (broken, "its check failed with OSError: no device"),
+        (leave, "its check failed with SystemExit: 3"),
+        (lambda: True, "its check returned True, which is neither a sentence nor None"),
+        (lambda: False, "its check returned False, which is neither a sentence nor None"),
+        (lambda: "", "its check returned '', which is neither a sentence nor None"),
+    ],
+)
+def test_an_engine_whose_own_check_fails_cannot_run_here(check: Callable[[], Any], text: str) -> None:
+    found = registry(plugin("tpu", reject=check), plugin("abacus"))
     with pytest.warns(fxq.EngineWarning):
         assert choose_engine(found, None).name == "abacus"
-    assert refusal(found, "tpu") == (
-        "engine 'tpu' of tpu can't run here: its check failed with OSError: no device; usable engines: 'abacus'"
-    )
+    assert refusal(found, "tpu") == f"engine 'tpu' of tpu can't run here: {text}; usable engines: 'abacus'"
 
 
 def test_a_fake_engine_quantizes() -> None:

@@ -17,6 +17,7 @@ from fxq_core.reference import REFERENCE
 from support.distributions import CORE, Dists, hook, load
 
 Install = Callable[..., None]
+MORE = ", or give one a higher priority"
 LOWERING = "yield Lowering(engine={!r}, pattern={!r}, emit=print, priority={})"
 
 
@@ -75,6 +76,39 @@ def test_a_plugin_given_by_hand_is_named_by_its_module() -> None:
     module = types.ModuleType("mine")
     exec(hook("fxq_patterns", "yield Pattern('celu', nn.CELU)"), module.__dict__)
     assert str(load(plugins=(module,)).patterns["celu"].provider) == "mine"
+
+
+@pytest.mark.parametrize(
+    ("source", "what", "more"),
+    [
+        (hook("fxq_patterns", "yield Pattern('celu', nn.CELU)"), "pattern 'celu'", ""),
+        (
+            lowering("tpu", "conv2d"),
+            "a lowering for engine 'tpu' and pattern 'conv2d'",
+            ", or give one a higher priority",
+        ),
+    ],
+)
+def test_of_a_conflict_with_what_the_caller_gives_the_way_out_works(
+    source: str, what: str, more: str, dists: Dists, install: Install
+) -> None:
+    def given(name: str) -> types.ModuleType:
+        module = types.ModuleType(name)
+        exec(source, module.__dict__)
+        return module
+
+    with pytest.raises(fxq.PluginConflictError) as caught:
+        load(plugins=(given("mine"), given("ours")))
+    assert str(caught.value) == f"mine and ours both provide {what}: leave one of them out of plugins={more}"
+    for name in ("zzz", "aaa"):
+        install(f"fxq-{name}", source)
+        with pytest.raises(fxq.PluginConflictError) as caught:
+            load(*(("fxq-zzz",) if name == "aaa" else ()), plugins=(given("mine"),))
+        both = sorted([f"fxq-{name} 1.0 ({dists.file(f'fxq_{name}')})", "mine"])
+        way = f"uninstall one of them, or block it with load_plugins(block=('fxq-{name}',))"
+        way = way.replace(", or", ",") + more if more else way
+        assert str(caught.value) == f"{both[0]} and {both[1]} both provide {what}: {way}"
+    assert load("fxq-zzz", "fxq-aaa", plugins=(given("mine"),)).failures == ()
 
 
 def test_an_object_without_hooks_is_no_plugin() -> None:
