@@ -29,7 +29,7 @@ def ours(registry: fxq.Registry) -> dict[str, str]:
 BROKEN = {
     "raises at import": ("raise ImportError('no kernel')", "ImportError: no kernel"),
     "lacks a module": ("import fxq_is_not_here", "ModuleNotFoundError: No module named 'fxq_is_not_here'"),
-    "is no Python": ("def fxq_patterns(:", "SyntaxError: invalid syntax (fxq_broken.py, line 1)"),
+    "is no Python": ("1 +", "SyntaxError: invalid syntax (fxq_broken.py, line 1)"),
     "exits": ("raise SystemExit(3)", "SystemExit: 3"),
     "exits without a word": ("raise SystemExit", "SystemExit"),
     "says much": ("raise ValueError('first\\nsecond')", "ValueError: first"),
