@@ -23,6 +23,7 @@ from fxq_core.registry import Registry
 from fxq_core.types import Engine, ObserverSpec, QSpec
 
 ONLY_CONVERSIONS = "int8 would only add conversions here"
+HEADER = ("node", "module", "op", "verdict", "pattern", "by", "reason")
 STRUCTURE = {
     "placeholder": "an input stays as the caller gives it",
     "get_attr": "a constant",
@@ -90,15 +91,13 @@ class Plan:
     def __str__(self) -> str:
         quantized = sum(verdict.quantized for verdict in self.verdicts)
         title = f"engine {self.engine.name} ({self.engine.provider}): {quantized} of {len(self.verdicts)} nodes in int8"
-        lines = [
-            title,
-            tables.table(("node", "module", "op", "verdict", "pattern", "by", "reason"), map(_cells, self.verdicts)),
-        ]
+        lines = [title, tables.table(HEADER, map(cells, self.verdicts))]
         lines += [f"{path or 'the root'}: {note}" for path, note in self.notes.items()]
         return "\n".join(lines)
 
 
-def _cells(v: Verdict) -> tuple[object, ...]:
+def cells(v: Verdict) -> tuple[object, ...]:
+    """A verdict as a row of a table under ``HEADER``."""
     verdict = "int8" if v.quantized else "float"
     return v.node, v.module, v.op, verdict, v.pattern, v.provider, located(v.reason, v.where)
 

@@ -1,0 +1,116 @@
+"""``fxq explain``: what would become of a model, node by node, and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+import click
+import torch
+from torch import nn
+
+from fxq_core.cli import console
+from fxq_core.cli.inputs import Input, guess, read_input
+from fxq_core.cli.summary import Summary, as_json, summarize
+from fxq_core.cli.target import build, current_directory_importable
+from fxq_core.config import Config
+from fxq_core.plan import HEADER, Plan, cells
+from fxq_core.quantize import Quantizer
+from fxq_core.registry import load_plugins
+
+STYLES = {"int8": "green", "float": "yellow"}
+TOP = 5
+SHOWN_OPS = 5
+
+
+@click.command("explain")
+@click.argument("target", metavar="MODULE:FACTORY")
+@click.option("--engine", metavar="NAME", help="The engine to plan for; without it, the one that fxq would take.")
+@click.option(
+    "--input",
+    "inputs",
+    type=read_input,
+    multiple=True,
+    metavar="SHAPE",
+    help="The shape of an argument, such as 1,3,224,224, with a dtype if it is not float32: 1,16:int64. "
+    "Give it once for each argument. Without it, the shape is guessed from the first layer.",
+)
+@click.option("--config", metavar="FILE.toml", help="Settings, in a file that fxq_core.Config.save writes.")
+@click.option("--json", "as_object", is_flag=True, help="Print a JSON object in place of tables.")
+def command(target: str, engine: str | None, inputs: tuple[Input, ...], config: str | None, as_object: bool) -> None:
+    r"""Show what becomes of each part of a model: int8 or float, by whose code, and why.
+
+    MODULE:FACTORY is an import path, which is looked for in the current directory first: of a class or a function that
+    makes the model when it is called without arguments, or of a model. The model is put in eval mode and runs on
+    random numbers; integers are 0, bools true. Nothing is calibrated and nothing is saved.
+
+    \b
+    Examples:
+      fxq explain mypackage.nets:Net
+      fxq explain mypackage.nets:Net --input 1,3,224,224 --engine reference
+      fxq explain nlp:make_tagger --input 1,16:int64 --input 1,16:bool
+      fxq explain nets:Net --config int8.toml | grep float
+      fxq explain nets:Net --json | jq '.nodes[] | select(.verdict == "float")'
+
+    \b
+    The JSON object has the keys
+      format    1; raised where one of these keys changes its meaning or goes
+      fxq       the version of fxq-core
+      model     MODULE:FACTORY
+      inputs    a list of {shape, dtype}
+      engine    {name, provider}
+      summary   {int8, float, structure, parameters, int8_parameters, reasons}: numbers of nodes, where
+                structure is inputs, outputs and constants; numbers in parameters; and for the float nodes a
+                list of {reason, count, ops}, the most frequent first
+      nodes     a list of {part, node, module, op, verdict, pattern, provider, reason, where}; verdict is
+                "int8" or "float"
+      notes     a list of {module, note}: what became of modules that are no node
+
+    Exit codes: 0 if there is a plan, whatever is in it; 1 if there is none; 2 if the command line is wrong.
+    """
+    settings = None if config is None else Config.load(config)
+    registry = load_plugins()
+    with current_directory_importable(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = build(target)
+        given = inputs or (_guessed(target, model),)
+        plan = Quantizer(model, tuple(each.make() for each in given), engine, settings, registry).plan
+    summary = summarize(plan, model)
+    if as_object:
+        click.echo(json.dumps(as_json(plan, summary, target, given), indent=2))
+        return
+    for line in _lines(plan, summary, target, given):
+        click.echo(line)
+    click.echo()
+    console.table(HEADER, map(cells, plan.verdicts), STYLES)
+    for path, note in plan.notes.items():
+        click.echo(f"{path or 'the root'}: {note}")
+
+
+def _guessed(target: str, model: nn.Module) -> Input:
+    guessed = guess(model)
+    if guessed is None:
+        raise click.UsageError(f"nothing in {target!r} says what its input is; give --input SHAPE")
+    console.warning(f"guessed --input {guessed} from the first layer; give --input SHAPE if it is another")
+    return guessed
+
+
+def _lines(plan: Plan, summary: Summary, target: str, inputs: Sequence[Input]) -> Iterator[str]:
+    yield f"model    {target}"
+    yield f"input    {' and '.join(map(str, inputs))}"
+    yield f"engine   {plan.engine.name} ({plan.engine.provider})"
+    rest = f"{summary.structure} inputs, outputs and constants"
+    yield f"nodes    {summary.int8} in int8, {summary.floats} in float, {rest}"
+    yield f"weights  {_share(summary.int8_parameters, summary.parameters)}"
+    for reason in summary.reasons[:TOP]:
+        more = ", ..." if len(reason.ops) > SHOWN_OPS else ""
+        yield f"float    {reason.count} x {', '.join(reason.ops[:SHOWN_OPS])}{more}: {reason.reason}"
+    if len(summary.reasons) > TOP:
+        yield f"float    {sum(reason.count for reason in summary.reasons[TOP:])} more, for other reasons"
+
+
+def _share(part: int, whole: int) -> str:
+    if not whole:
+        return "there are no parameters"
+    # rounded down, so that only all of them are 100 %
+    return f"{part:,} of {whole:,} parameters in int8 ({1000 * part // whole / 10} %)"

@@ -1,0 +1,59 @@
+"""What fxq runs on: versions, CPU, threads, settings. No user's name and no path."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import importlib_metadata
+import torch
+
+CPUINFO = Path("/proc/cpuinfo")
+# what the int8 kernels of CPUs are chosen by
+FEATURES = (
+    "sse4_1", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx_vnni",
+    "avx_vnni_int8", "amx_int8", "amx_tile", "asimd", "asimdhp", "asimddp", "i8mm", "sve", "sve2",
+)  # fmt: skip
+
+
+def versions(distributions: Iterable[str]) -> Iterator[str]:
+    """Lines of Python's, the platform's and some distributions' versions."""
+    yield f"Python {platform.python_version()} ({platform.python_implementation()}, {sys.platform})"
+    yield platform.platform()
+    for name in distributions:
+        try:
+            yield f"{name} {importlib_metadata.version(name)}"
+        except importlib_metadata.PackageNotFoundError:
+            yield f"{name}: not installed"
+
+
+def cpu() -> Iterator[str]:
+    """Lines about the CPU: its name and features, as far as torch and the system say."""
+    yield f"{platform.machine()}, torch uses {torch.backends.cpu.get_cpu_capability()}"
+    info = _cpuinfo()
+    if name := info.get("model name"):
+        yield name
+    flags = (info.get("flags") or info.get("Features") or "").split()
+    if flags:
+        yield f"has {' '.join(feature for feature in FEATURES if feature in flags) or 'none of the known features'}"
+    yield f"{os.cpu_count()} CPUs, {torch.get_num_threads()} threads in torch"
+
+
+def _cpuinfo() -> dict[str, str]:
+    """What Linux says of the first CPU; nothing elsewhere."""
+    try:
+        first = CPUINFO.read_text().partition("\n\n")[0]
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def environment() -> Iterator[str]:
+    """Lines of the environment variables that fxq reads."""
+    for name in sorted(os.environ):
+        if name.startswith("FXQ_"):
+            yield f"{name}={os.environ[name]}"
