@@ -117,6 +117,8 @@ def distribution_for(engine: str) -> str | None:
         return None
     for requirement in map(Requirement, requirements):
         wanted = requirement.marker is not None and requirement.marker.evaluate({"extra": str(engine)})
-        if wanted and not requirement.marker.evaluate({"extra": ""}):  # type: ignore[union-attr]
+        # extras that are no engine's, such as that of the command line, need no plugin
+        plugin = requirement.name.startswith("fxq-")
+        if wanted and plugin and not requirement.marker.evaluate({"extra": ""}):  # type: ignore[union-attr]
             return requirement.name
     return None

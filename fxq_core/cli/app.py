@@ -60,7 +60,7 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         ctx.exit()
 
 
-@click.group(cls=Fxq, invoke_without_command=True, context_settings={"max_content_width": 100})
+@click.group("fxq", cls=Fxq, invoke_without_command=True, context_settings={"max_content_width": 100})
 @click.option("--traceback", is_flag=True, help="Show where an error comes from.")
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 @click.pass_context

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from rich import box
@@ -16,6 +16,8 @@ from rich.text import Text
 from fxq_core import tables
 from fxq_core.errors import EngineWarning, NothingQuantizedWarning, PluginWarning
 
+# how narrow the last column of a table may become
+FOLDED = 30
 OURS = (PluginWarning, EngineWarning, NothingQuantizedWarning)
 
 
@@ -45,21 +47,43 @@ def warnings_as_lines() -> Iterator[None]:
         yield
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]], styles: Mapping[str, str] | None = None) -> None:
-    """Print a table: folded to the width of a terminal, elsewhere with every cell whole.
+class Rows(NamedTuple):
+    """A table: the titles of its columns, and its cells."""
+
+    header: Sequence[str]
+    cells: list[tuple[str, ...]]
+
+    @property
+    def widths(self) -> list[int]:
+        return [max(map(len, column)) for column in zip(self.header, *self.cells, strict=True)]
+
+    def fits(self, width: int) -> bool:
+        """Whether the last column has room beside the others, folded if need be."""
+        *fixed, last = self.widths
+        return sum(fixed) + 2 * len(fixed) + min(last, FOLDED) <= width
+
+
+def rows(header: Sequence[str], cells: Iterable[Sequence[object]]) -> Rows:
+    return Rows(header, [tuple(map(str, row)) for row in cells])
+
+
+def table(full: Rows, styles: Mapping[str, str] | None = None, narrow: Rows | None = None) -> None:
+    """Print a table: fitted to a terminal, elsewhere with every cell whole.
 
     Args:
         styles: how a terminal shows a cell, by its text.
+        narrow: the same in fewer columns, for a terminal in which ``full`` has no room.
     """
-    cells = [tuple(map(str, row)) for row in rows]
     console = Console(highlight=False)
     if not console.is_terminal:
-        click.echo(tables.table(header, cells))
+        click.echo(tables.table(*full))
         return
-    shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in header:
-        shown.add_column(title, overflow="fold")
-    for row in cells:
+    chosen = full if narrow is None or full.fits(console.width) else narrow
+    shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    whole = len(chosen.header) - 1 if chosen.fits(console.width) else 0
+    for number, title in enumerate(chosen.header):
+        shown.add_column(title, overflow="fold", no_wrap=number < whole)
+    for row in chosen.cells:
         # as text: a cell may hold brackets, which are no markup
         shown.add_row(*(Text(cell, style=(styles or {}).get(cell, "")) for cell in row))
     console.print(shown)

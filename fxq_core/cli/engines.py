@@ -26,7 +26,7 @@ def command() -> None:
     Exit code: 0, also if no engine is usable.
     """
     registry = load_plugins()
-    console.table(HEADER, _rows(registry), STYLES)
+    console.table(console.rows(HEADER, _rows(registry)), STYLES)
     try:
         engine = choose_engine(registry, None)
     except EngineError as error:

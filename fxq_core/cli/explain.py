@@ -14,11 +14,13 @@ from fxq_core.cli.inputs import Input, guess, read_input
 from fxq_core.cli.summary import Summary, as_json, summarize
 from fxq_core.cli.target import build, current_directory_importable
 from fxq_core.config import Config
+from fxq_core.errors import CaptureError, one_line
 from fxq_core.plan import HEADER, Plan, cells
 from fxq_core.quantize import Quantizer
 from fxq_core.registry import load_plugins
 
 STYLES = {"int8": "green", "float": "yellow"}
+NARROW = ("node", "op", "verdict", "reason")
 TOP = 5
 SHOWN_OPS = 5
 
@@ -59,9 +61,9 @@ def command(target: str, engine: str | None, inputs: tuple[Input, ...], config: 
       model     MODULE:FACTORY
       inputs    a list of {shape, dtype}
       engine    {name, provider}
-      summary   {int8, float, structure, parameters, int8_parameters, reasons}: numbers of nodes, where
-                structure is inputs, outputs and constants; numbers in parameters; and for the float nodes a
-                list of {reason, count, ops}, the most frequent first
+      summary   {int8, float, other, parameters, int8_parameters, reasons}: numbers of nodes, where the
+                other ones compute no float tensor; of numbers in parameters; and for the float nodes
+                a list of {reason, count, ops}, the most frequent reason first
       nodes     a list of {part, node, module, op, verdict, pattern, provider, reason, where}; verdict is
                 "int8" or "float"
       notes     a list of {module, note}: what became of modules that are no node
@@ -74,7 +76,11 @@ def command(target: str, engine: str | None, inputs: tuple[Input, ...], config: 
         torch.manual_seed(0)
         model = build(target)
         given = inputs or (_guessed(target, model),)
-        plan = Quantizer(model, tuple(each.make() for each in given), engine, settings, registry).plan
+        arguments = tuple(each.make() for each in given)
+        try:
+            plan = Quantizer(model, arguments, engine, settings, registry).plan
+        except CaptureError as error:
+            raise click.ClickException(_refusal(target, model, given, arguments) or str(error)) from error
     summary = summarize(plan, model)
     if as_object:
         click.echo(json.dumps(as_json(plan, summary, target, given), indent=2))
@@ -82,9 +88,18 @@ def command(target: str, engine: str | None, inputs: tuple[Input, ...], config: 
     for line in _lines(plan, summary, target, given):
         click.echo(line)
     click.echo()
-    console.table(HEADER, map(cells, plan.verdicts), STYLES)
+    full = console.rows(HEADER, map(cells, plan.verdicts))
+    console.table(full, STYLES, console.rows(NARROW, map(_narrow, full.cells)))
+    if plan.notes:
+        click.echo()
     for path, note in plan.notes.items():
         click.echo(f"{path or 'the root'}: {note}")
+
+
+def _narrow(cells: Sequence[str]) -> tuple[str, ...]:
+    """A row without the module, whose name is in the node's, and with who decides and why in one cell."""
+    node, _, op, verdict, pattern, by, reason = cells
+    return node, op, verdict, "; ".join(filter(None, (f"{pattern} by {by}" if pattern else "", reason)))
 
 
 def _guessed(target: str, model: nn.Module) -> Input:
@@ -95,12 +110,24 @@ def _guessed(target: str, model: nn.Module) -> Input:
     return guessed
 
 
+def _refusal(target: str, model: nn.Module, inputs: Sequence[Input], arguments: Sequence[torch.Tensor]) -> str | None:
+    """What the model itself says against its inputs, or None if it takes them."""
+    try:
+        with torch.no_grad():
+            model(*arguments)
+    except Exception as error:
+        shapes = " and ".join(map(str, inputs))
+        return (
+            f"{target!r} refused the input {shapes} ({one_line(error)}); give --input SHAPE for each of its arguments"
+        )
+    return None
+
+
 def _lines(plan: Plan, summary: Summary, target: str, inputs: Sequence[Input]) -> Iterator[str]:
     yield f"model    {target}"
     yield f"input    {' and '.join(map(str, inputs))}"
     yield f"engine   {plan.engine.name} ({plan.engine.provider})"
-    rest = f"{summary.structure} inputs, outputs and constants"
-    yield f"nodes    {summary.int8} in int8, {summary.floats} in float, {rest}"
+    yield f"nodes    {summary.int8} in int8, {summary.floats} in float, {summary.others} that compute no float tensor"
     yield f"weights  {_share(summary.int8_parameters, summary.parameters)}"
     for reason in summary.reasons[:TOP]:
         more = ", ..." if len(reason.ops) > SHOWN_OPS else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from fxq_core.cli import console
@@ -40,9 +42,17 @@ def command(engine: str | None) -> None:
     for pattern in (*sorted(registry.patterns), *every):
         awake = [_cell(registry, name, pattern) for name in engines]
         rows.append((pattern, *awake, *(_who(dormant.get((name, pattern))) for name in asleep)))
-    console.table(("pattern", *engines, *(f"[{name}]" for name in asleep)), rows)
+    full = console.rows(("pattern", *engines, *(f"[{name}]" for name in asleep)), rows)
+    narrow = console.rows(("pattern", "lowered by"), ((row[0], _merged(full.header[1:], row[1:])) for row in rows))
+    console.table(full, narrow=narrow)
     for name in asleep:
         click.echo(f"\n[{name}]: dormant, since no installed plugin provides an engine or a family {name!r}")
+
+
+def _merged(engines: Sequence[str], cells: Sequence[str]) -> str:
+    """Who lowers a pattern, each with the engines that it is for."""
+    served = {who: [e for e, cell in zip(engines, cells, strict=True) if cell == who] for who in cells if who}
+    return "; ".join(f"{who}: {', '.join(names)}" for who, names in served.items())
 
 
 def _dormant(registry: Registry) -> dict[tuple[str, str], Lowering]:

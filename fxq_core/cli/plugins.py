@@ -31,7 +31,7 @@ def command(verbose: bool) -> None:
     Exit codes: 0, also if a plugin failed to load, which stderr names; 1 if two plugins are in conflict.
     """
     registry = load_plugins()
-    console.table(HEADER, rows(registry), STYLES)
+    console.table(console.rows(HEADER, rows(registry)), STYLES)
     if verbose:
         for plugin in registry.plugins:
             click.echo(f"\n{plugin.provider}: loaded in {plugin.seconds:.3f} s")

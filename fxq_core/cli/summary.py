@@ -9,11 +9,14 @@ from typing import Any
 import importlib_metadata
 from torch import nn
 
+from fxq_core.capture.values import value_of
 from fxq_core.cli.inputs import Input
 from fxq_core.discovery import CORE
 from fxq_core.plan import STRUCTURE, Plan, Verdict
 
 FORMAT = 1
+# the types of what nodes compute beside tensors, as when a model asks for a shape
+NO_TENSORS = ("int", "float", "bool", "str", "Size", "device", "dtype", "NoneType")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +35,7 @@ class Summary:
     Args:
         int8: the nodes in int8.
         floats: the nodes that compute in float.
-        structure: the rest: inputs, outputs and constants, which compute nothing.
+        others: the nodes that compute no float tensor: inputs, outputs and constants; sizes, indices and masks.
         parameters: the numbers in the model's parameters.
         int8_parameters: those of them that are weights in int8.
         reasons: why nodes stay float, the most frequent first.
@@ -40,7 +43,7 @@ class Summary:
 
     int8: int
     floats: int
-    structure: int
+    others: int
     parameters: int
     int8_parameters: int
     reasons: tuple[Reason, ...]
@@ -61,9 +64,12 @@ def summarize(plan: Plan, model: nn.Module) -> Summary:
 
 
 def _computing(plan: Plan) -> Iterator[Verdict]:
+    """The verdicts on what computes a float tensor, or several of them."""
     for part in plan.parts:
         for node, verdict in zip(part.graph_module.graph.nodes, part.verdicts, strict=True):
-            if node.op not in STRUCTURE:
+            value = value_of(node)
+            other = value.kind in NO_TENSORS or (value.dtype is not None and not value.dtype.is_floating_point)
+            if node.op not in STRUCTURE and not other:
                 yield verdict
 
 
@@ -102,7 +108,7 @@ def as_json(plan: Plan, summary: Summary, target: str, inputs: Sequence[Input]) 
         "summary": {
             "int8": summary.int8,
             "float": summary.floats,
-            "structure": summary.structure,
+            "other": summary.others,
             "parameters": summary.parameters,
             "int8_parameters": summary.int8_parameters,
             "reasons": [{"reason": r.reason, "count": r.count, "ops": list(r.ops)} for r in summary.reasons],
