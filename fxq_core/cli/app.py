@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
 import traceback
 from typing import Any
@@ -39,6 +40,15 @@ class Fxq(click.Group):
             sys.exit(1)
         sys.exit(code if isinstance(code, int) else 0)
 
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """Find a command by its name."""
+        command = super().get_command(ctx, cmd_name)
+        if command is None:
+            near = difflib.get_close_matches(cmd_name, self.commands, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"the commands are {', '.join(sorted(self.commands))}"
+            raise click.UsageError(f"there is no command {cmd_name!r}; {hint}")
+        return command
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; whatever it raises becomes one line, after its traceback if that was asked for."""
         try:
@@ -65,7 +75,7 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 @click.pass_context
 def app(ctx: click.Context, traceback: bool) -> None:
-    r"""Post-training quantization for PyTorch on CPUs, with engines and patterns from plugins.
+    """Post-training quantization for PyTorch on CPUs, with engines and patterns from plugins.
 
     These commands show what is installed and what would become of a model. They print tables to a terminal, and plain
     lines without colour to a pipe.

@@ -21,10 +21,10 @@ DISTRIBUTIONS = (CORE, "torch", "pluggy", "click", "rich")
 @click.command("doctor")
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    r"""Check the installation, and print what to paste into a bug report.
+    """Check the installation, and print what to paste into a bug report.
 
     Prints Markdown: versions, CPU, settings, plugins, and for each engine whether it works here, tried on a tiny
-    network against the reference engine. It names no user and no folder.
+    network against the reference engine. It names no folder, unless a fault is about one.
 
     These are faults: a plugin that fails to load, plugins in conflict, an engine that torch advertises and a plugin
     claims but that does not work, one that gives wrong numbers, and no usable engine but the reference engine.
@@ -49,7 +49,8 @@ def command(ctx: click.Context) -> None:
     _section("Environment", machine.environment())
     if registry is not None:
         _section("Plugins", map(_plugin, plugins.rows(registry)))
-        faults += [f"{failure.provider} failed to load: {failure.error}" for failure in registry.failures]
+        hint = "'fxq plugins -v' shows the traceback"
+        faults += [f"{failure.provider} failed to load: {failure.error}; {hint}" for failure in registry.failures]
         faults += _engines(registry)
     _section("Faults", faults)
     ctx.exit(1 if faults else 0)
@@ -94,6 +95,8 @@ def _tested(registry: Registry, name: str) -> tuple[str, bool]:
     """What came of the self-test of an engine, and whether that is a fault."""
     try:
         outcome = self_test(registry, name)
+    except FxqError as error:
+        return str(error), True
     except Exception as error:
         return one_line(error), True
     return str(outcome), outcome.fault

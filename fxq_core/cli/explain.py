@@ -40,7 +40,7 @@ SHOWN_OPS = 5
 @click.option("--config", metavar="FILE.toml", help="Settings, in a file that fxq_core.Config.save writes.")
 @click.option("--json", "as_object", is_flag=True, help="Print a JSON object in place of tables.")
 def command(target: str, engine: str | None, inputs: tuple[Input, ...], config: str | None, as_object: bool) -> None:
-    r"""Show what becomes of each part of a model: int8 or float, by whose code, and why.
+    """Show what becomes of each part of a model: int8 or float, by whose code, and why.
 
     MODULE:FACTORY is an import path, which is looked for in the current directory first: of a class or a function that
     makes the model when it is called without arguments, or of a model. The model is put in eval mode and runs on
@@ -52,21 +52,23 @@ def command(target: str, engine: str | None, inputs: tuple[Input, ...], config: 
       fxq explain mypackage.nets:Net --input 1,3,224,224 --engine reference
       fxq explain nlp:make_tagger --input 1,16:int64 --input 1,16:bool
       fxq explain nets:Net --config int8.toml | grep float
-      fxq explain nets:Net --json | jq '.nodes[] | select(.verdict == "float")'
+      fxq explain nets:Net --json | jq .summary
 
     \b
     The JSON object has the keys
-      format    1; raised where one of these keys changes its meaning or goes
-      fxq       the version of fxq-core
-      model     MODULE:FACTORY
-      inputs    a list of {shape, dtype}
-      engine    {name, provider}
-      summary   {int8, float, other, parameters, int8_parameters, reasons}: numbers of nodes, where the
-                other ones compute no float tensor; of numbers in parameters; and for the float nodes
-                a list of {reason, count, ops}, the most frequent reason first
-      nodes     a list of {part, node, module, op, verdict, pattern, provider, reason, where}; verdict is
-                "int8" or "float"
-      notes     a list of {module, note}: what became of modules that are no node
+      format   1; raised where one of these keys changes its meaning or goes
+      fxq      the version of fxq-core
+      model    MODULE:FACTORY
+      inputs   a list of {shape, dtype}
+      engine   {name, provider}
+      summary  {int8, float, other, parameters, int8_parameters, reasons}:
+               numbers of nodes, where the other ones compute no float
+               tensor; of numbers in parameters; and for the float nodes a
+               list of {reason, count, ops}, the most frequent reason first
+      nodes    a list of {part, node, module, op, verdict, pattern,
+               provider, reason, where}; verdict is "int8" or "float"
+      notes    a list of {module, note}: what became of modules that are
+               no node
 
     Exit codes: 0 if there is a plan, whatever is in it; 1 if there is none; 2 if the command line is wrong.
     """
@@ -80,7 +82,9 @@ def command(target: str, engine: str | None, inputs: tuple[Input, ...], config: 
         try:
             plan = Quantizer(model, arguments, engine, settings, registry).plan
         except CaptureError as error:
-            raise click.ClickException(_refusal(target, model, given, arguments) or str(error)) from error
+            # one that has a cause tells what somebody else's code raised, which may be the model's
+            refusal = error.__cause__ and _refusal(target, model, given, arguments)
+            raise click.ClickException(refusal or str(error)) from error
     summary = summarize(plan, model)
     if as_object:
         click.echo(json.dumps(as_json(plan, summary, target, given), indent=2))

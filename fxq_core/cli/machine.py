@@ -38,7 +38,8 @@ def cpu() -> Iterator[str]:
         yield name
     flags = (info.get("flags") or info.get("Features") or "").split()
     if flags:
-        yield f"has {' '.join(feature for feature in FEATURES if feature in flags) or 'none of the known features'}"
+        known = " ".join(feature for feature in FEATURES if feature in flags)
+        yield f"has {known or 'none of the features that int8 kernels are chosen by'}"
     yield f"{os.cpu_count()} CPUs, {torch.get_num_threads()} threads in torch"
 
 

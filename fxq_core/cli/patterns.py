@@ -16,7 +16,7 @@ from fxq_core.types import Lowering
 @click.command("patterns")
 @click.option("--engine", metavar="NAME", help="Only this engine.")
 def command(engine: str | None) -> None:
-    r"""Show a table of patterns and engines: who lowers each pattern for each engine.
+    """Show a table of patterns and engines: who lowers each pattern for each engine.
 
     A cell ends in what a lowering is for if that is no single engine and pattern: "(torch)" for one that serves every
     engine of the family torch, "(*)" for one that serves every pattern that has none of its own. A column in brackets

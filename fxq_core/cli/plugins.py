@@ -17,7 +17,7 @@ STYLES = {"loaded": "green", "failed": "red", "left out": "yellow"}
 @click.command("plugins")
 @click.option("-v", "--verbose", is_flag=True, help="Show names, load times and the tracebacks of failures.")
 def command(verbose: bool) -> None:
-    r"""List the installed plugins: what each provides, or why it does not.
+    """List the installed plugins: what each provides, or why it does not.
 
     "api" is the range of versions of fxq's plugin interface that a plugin says it is written for. With the
     environment variable FXQ_DISABLE_PLUGINS=1 no installed plugin is imported, and FXQ_PLUGINS=name,name imports only

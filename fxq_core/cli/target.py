@@ -32,7 +32,8 @@ def build(target: str) -> nn.Module:
         click.ClickException: the module can't be imported, has no such name, or what it gives is no model.
     """
     module, _, factory = target.partition(":")
-    if not all(part.isidentifier() for part in (*module.split("."), *factory.split("."))):
+    named = all(part.isidentifier() for part in (*module.split("."), *factory.split(".")))
+    if not named or module.endswith(".py"):
         raise click.UsageError(f"{target!r} is no import path; {_form(module, factory)}")
     found = _attribute(_imported(module), module, factory)
     model = found if isinstance(found, nn.Module) else _called(target, found)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import fxq_core as fxq
-from fxq_core.engines import choose_engine, distribution_for
+from fxq_core.engines import choose_engine, why_unusable, distribution_for
 from fxq_core.reference import REFERENCE
 
 from support.distributions import ENTRY_POINTS, load
@@ -230,3 +230,20 @@ def test_an_engine_whose_own_check_fails_cannot_run_here(check: Callable[[], Any
 def test_a_fake_engine_quantizes() -> None:
     lowered = fxq.quantize(nn.Linear(3, 2).eval(), [torch.rand(2, 3)], "abacus", registry=registry(plugin("abacus")))
     assert str(fxq.report(lowered)).splitlines()[0] == "engine abacus (abacus): 1 of 3 nodes in int8"
+
+
+@pytest.mark.parametrize("extra", ["cli", "testing"])
+def test_an_extra_that_is_no_engines_is_nothing_to_install(extra: str, core: fxq.Registry) -> None:
+    with pytest.raises(fxq.EngineError) as caught:
+        choose_engine(core, extra)
+    assert str(caught.value) == (
+        f"engine {extra!r} is claimed by no installed plugin; known engines: 'reference'; "
+        "others come with the plugin that brings them"
+    )
+
+
+def test_why_an_engine_is_unusable_is_told_without_choosing_one(core: fxq.Registry) -> None:
+    assert why_unusable(core, "reference") is None
+    assert why_unusable(core, "tiny") == (
+        "is claimed by no installed plugin; known engines: 'reference'; others come with the plugin that brings them"
+    )
