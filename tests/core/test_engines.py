@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import fxq_core as fxq
-from fxq_core.engines import choose_engine, why_unusable, distribution_for
+from fxq_core.engines import choose_engine, distribution_for, why_unusable
 from fxq_core.reference import REFERENCE
 
 from support.distributions import ENTRY_POINTS, load
