@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
@@ -11,6 +13,7 @@ from fxq_core.discovery import Plugin
 from fxq_core.registry import Registry, load_plugins
 
 HEADER = ("plugin", "version", "entry point", "api", "state", "provides")
+LOWERINGS = "fxq_lowerings"
 STYLES = {"loaded": "green", "failed": "red", "left out": "yellow"}
 
 
@@ -33,11 +36,11 @@ def command(verbose: bool) -> None:
     registry = load_plugins()
     console.table(console.rows(HEADER, rows(registry)), STYLES)
     if verbose:
-        for plugin in registry.plugins:
+        for plugin in sorted(registry.plugins, key=_order):
             click.echo(f"\n{plugin.provider}: loaded in {plugin.seconds:.3f} s")
-            for title, names in _names(plugin).items():
+            for title, names in _names(plugin):
                 click.echo(f"  {title}: {', '.join(names)}")
-        for failure in registry.failures:
+        for failure in sorted(registry.failures, key=_order):
             click.echo(f"\n{failure.provider}: {failure.error}")
             click.echo("".join(f"  {line}\n" for line in failure.traceback.splitlines()), nl=False)
 
@@ -47,19 +50,30 @@ def rows(registry: Registry) -> Iterator[tuple[str, ...]]:
     found = [(p.provider, p.api, "loaded", _counts(p)) for p in registry.plugins]
     found += [(f.provider, "", "failed", f.error) for f in registry.failures]
     found += [(o.provider, "", "left out", o.reason) for o in registry.left_out]
-    for provider, api, state, what in sorted(found, key=lambda row: (row[0].dist, row[0].entry_point)):
+    for provider, api, state, what in sorted(found, key=_order):
         yield provider.dist, provider.version, provider.entry_point, api, state, what
 
 
-def _names(plugin: Plugin) -> dict[str, list[str]]:
-    """The names of what a plugin provides, by kind; lowerings by engine or family."""
-    names: dict[str, list[str]] = {}
+def _order(row: tuple[Any, ...]) -> tuple[str, ...]:
+    """Plugins, failures and rows are tuples that begin with a provider."""
+    return dataclasses.astuple(row[0])
+
+
+def _names(plugin: Plugin) -> Iterator[tuple[str, list[str]]]:
+    """The names of what a plugin provides, by kind; of lowerings the patterns, by the engines that they are for."""
     for hook, records in plugin.records.items():
-        title = hook.removeprefix("fxq_")
-        for record in records:
-            place = f"{title} for {record.engine}" if title == "lowerings" else title
-            names.setdefault(place, []).append(record.pattern if title == "lowerings" else record.name)
-    return names
+        if hook != LOWERINGS:
+            if records:
+                yield hook.removeprefix("fxq_"), [record.name for record in records]
+            continue
+        patterns: dict[str, list[str]] = {}
+        for lowering in records:
+            patterns.setdefault(lowering.engine, []).append(lowering.pattern)
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for engine, names in patterns.items():
+            alike.setdefault(tuple(names), []).append(engine)
+        for provided, engines in alike.items():
+            yield f"lowerings for {', '.join(engines)}", list(provided)
 
 
 def _counts(plugin: Plugin) -> str:

@@ -18,6 +18,8 @@ SMALL = hook("fxq_patterns", "yield Pattern('celu', nn.CELU)", "yield Pattern('s
     "yield Lowering(engine='tiny', pattern='celu', emit=print)",
     "yield Lowering(engine='tiny', pattern='selu', emit=print)",
     "yield Lowering(engine='torch', pattern='celu', emit=print)",
+    "yield Lowering(engine='swift', pattern='celu', emit=print)",
+    "yield Lowering(engine='swift', pattern='selu', emit=print)",
 )
 
 
@@ -38,7 +40,7 @@ def test_every_plugin_has_a_row(install: Install) -> None:
     assert found == {
         "fxq-broken": ("1.0", "broken", "", "failed", "SystemExit: 3"),
         "fxq-idle": ("1.0", "idle", "", "loaded", "nothing"),
-        "fxq-small": ("1.2", "small", ">=1,<2", "loaded", "2 patterns, 3 lowerings"),
+        "fxq-small": ("1.2", "small", ">=1,<2", "loaded", "2 patterns, 5 lowerings"),
     }
     assert core[:1] + core[2:4] == (VERSION, "", "loaded")
     assert re.fullmatch(r"1 engine, \d+ patterns, 4 observers, \d+ lowerings", core[4])
@@ -61,12 +63,12 @@ def test_verbose_names_everything_with_load_times_and_tracebacks(install: Instal
     install("fxq-small", SMALL)
     install("fxq-broken", "def fail():\n    raise ImportError('no kernel')\nfail()")
     text = fxq("plugins", "-v").stdout
-    assert rows(text)["fxq-small"][3:] == ("loaded", "2 patterns, 3 lowerings")
+    assert rows(text)["fxq-small"][3:] == ("loaded", "2 patterns, 5 lowerings")
     small, broken = (text[text.index(f"\n\n{who}: ") + 2 :] for who in ("fxq-small 1.0", "fxq-broken 1.0"))
     assert re.match(
         r"fxq-small 1.0: loaded in \d+\.\d{3} s\n"
         r"  patterns: celu, selu\n"
-        r"  lowerings for tiny: celu, selu\n"
+        r"  lowerings for tiny, swift: celu, selu\n"
         r"  lowerings for torch: celu\n\n",
         small,
     )
