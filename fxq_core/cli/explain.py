@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sys
 from collections.abc import Iterator, Sequence
 
 import click
@@ -73,9 +75,10 @@ def command(target: str, engine: str | None, inputs: tuple[Input, ...], config: 
     Exit codes: 0 if there is a plan, whatever is in it; 1 if there is none; 2 if the command line is wrong.
     """
     settings = None if config is None else Config.load(config)
-    registry = load_plugins()
-    with current_directory_importable(), torch.random.fork_rng(devices=[]):
+    # whatever a plugin or the model prints is no part of the result
+    with contextlib.redirect_stdout(sys.stderr), current_directory_importable(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
+        registry = load_plugins()
         model = build(target)
         given = inputs or (_guessed(target, model),)
         arguments = tuple(each.make() for each in given)

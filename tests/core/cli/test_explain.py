@@ -197,6 +197,13 @@ def test_the_json_is_all_that_is_on_stdout_even_if_there_are_warnings(nets: Nets
     )
 
 
+def test_what_the_model_prints_is_no_part_of_the_result(nets: Nets) -> None:
+    nets("print('hello')\ndef make():\n    print('making')\n    return Net()\n")
+    result = fxq("explain", "nets:make", "--input", "1,6", *REFERENCE, "--json")
+    assert json.loads(result.stdout)["format"] == 1
+    assert result.stderr == "hello\nmaking\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

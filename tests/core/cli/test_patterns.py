@@ -28,11 +28,11 @@ def rows(text: str) -> dict[str, dict[str, str]]:
 def test_a_cell_says_who_lowers_a_pattern_for_an_engine(install: Install) -> None:
     own = "yield Lowering(engine='quick', pattern='linear', emit=print)"
     install("fxq-quick", engine(hook("fxq_lowerings", own)))
-    install("fxq-celu", LOWERED)
+    install("fxq-third", LOWERED)
     result = fxq("patterns")
     assert (result.exit_code, result.stderr) == (0, "")
     found = rows(result.stdout)
-    assert found["celu"] == {"quick": "fxq-celu 1.0 (swift)", "reference": f"{CORE} (*)"}
+    assert found["celu"] == {"quick": "fxq-third 1.0 (swift)", "reference": f"{CORE} (*)"}
     assert found["linear"] == {"quick": "fxq-quick 1.0", "reference": CORE}
     assert found["flatten"] == {"quick": "", "reference": f"{CORE} (*)"}
 
@@ -47,17 +47,17 @@ def test_one_engine_alone(install: Install) -> None:
 
 
 def test_a_lowering_for_an_engine_that_is_not_installed_is_dormant(install: Install) -> None:
-    install("fxq-celu", LOWERED)
+    install("fxq-third", LOWERED)
     result = fxq("patterns")
     assert (result.exit_code, result.stderr) == (0, "")
     found = rows(result.stdout)
-    assert found["celu"] == {"reference": f"{CORE} (*)", "[swift]": "fxq-celu 1.0"}
+    assert found["celu"] == {"reference": f"{CORE} (*)", "[swift]": "fxq-third 1.0"}
     assert found["flatten"] == {"reference": f"{CORE} (*)", "[swift]": ""}
     note = "[swift]: dormant, since no installed plugin provides an engine or a family 'swift'\n"
     assert result.stdout.endswith(f"\n\n{note}")
     alone = fxq("patterns", "--engine", "swift")
     assert alone.exit_code == 0
-    assert rows(alone.stdout)["celu"] == {"[swift]": "fxq-celu 1.0"}
+    assert rows(alone.stdout)["celu"] == {"[swift]": "fxq-third 1.0"}
     assert alone.stdout.endswith(f"\n\n{note}")
 
 
