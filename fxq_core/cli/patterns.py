@@ -20,7 +20,7 @@ def command(engine: str | None) -> None:
 
     A cell ends in what a lowering is for if that is no single engine and pattern: "(torch)" for one that serves every
     engine of the family torch, "(*)" for one that serves every pattern that has none of its own. A column in brackets
-    is an engine or a family that no installed plugin provides: its lowerings are dormant.
+    is an engine or a family that no loaded plugin provides: its lowerings are dormant.
 
     \b
     Examples:
@@ -46,7 +46,7 @@ def command(engine: str | None) -> None:
     narrow = console.rows(("pattern", "lowered by"), ((row[0], _merged(full.header[1:], row[1:])) for row in rows))
     console.table(full, narrow=narrow)
     for name in asleep:
-        click.echo(f"\n[{name}]: dormant, since no installed plugin provides an engine or a family {name!r}")
+        click.echo(f"\n[{name}]: dormant, since no loaded plugin provides an engine or a family {name!r}")
 
 
 def _merged(engines: Sequence[str], cells: Sequence[str]) -> str:

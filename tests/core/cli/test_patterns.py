@@ -53,7 +53,7 @@ def test_a_lowering_for_an_engine_that_is_not_installed_is_dormant(install: Inst
     found = rows(result.stdout)
     assert found["celu"] == {"reference": f"{CORE} (*)", "[swift]": "fxq-third 1.0"}
     assert found["flatten"] == {"reference": f"{CORE} (*)", "[swift]": ""}
-    note = "[swift]: dormant, since no installed plugin provides an engine or a family 'swift'\n"
+    note = "[swift]: dormant, since no loaded plugin provides an engine or a family 'swift'\n"
     assert result.stdout.endswith(f"\n\n{note}")
     alone = fxq("patterns", "--engine", "swift")
     assert alone.exit_code == 0
