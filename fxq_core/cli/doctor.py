@@ -12,6 +12,7 @@ from fxq_core.cli.selftest import self_test
 from fxq_core.discovery import CORE
 from fxq_core.engines import why_unusable
 from fxq_core.errors import FxqError, one_line
+from fxq_core.hookspecs import API_VERSION
 from fxq_core.reference import REFERENCE
 from fxq_core.registry import Registry, load_plugins
 
@@ -44,7 +45,7 @@ def command(ctx: click.Context) -> None:
         faults.append(str(error))
     installed = [] if registry is None else [row[0] for row in plugins.rows(registry)]
     others = sorted({name for name in installed if name not in DISTRIBUTIONS})
-    _section("Versions", machine.versions((*DISTRIBUTIONS, *others)))
+    _section("Versions", (*machine.versions((*DISTRIBUTIONS, *others)), f"core API {API_VERSION}"))
     _section("CPU", machine.cpu())
     _section("Environment", machine.environment())
     if registry is not None:

@@ -5,31 +5,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
+import importlib_metadata
 import pytest
 
-from support.distributions import Dists
+from support.distributions import INSTALLED
 
 
 @pytest.fixture(autouse=True)
 def only_the_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FXQ_DISABLE_PLUGINS", "1")
-    monkeypatch.delenv("FXQ_PLUGINS", raising=False)
+    """What is installed is not to be found: the commands take no argument that blocks it."""
+    found = importlib_metadata.distributions
 
+    def others() -> Iterator[importlib_metadata.Distribution]:
+        return (distribution for distribution in found() if distribution.name not in INSTALLED)
 
-@pytest.fixture
-def install(dists: Dists, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Make a distribution, put it first on sys.path and allow it; what is really installed is still left out."""
-    allowed: list[str] = []
-
-    def install(name: str, source: str, **how: Any) -> None:
-        monkeypatch.syspath_prepend(dists.make(name, source, **how))
-        allowed.append(name)
-        monkeypatch.delenv("FXQ_DISABLE_PLUGINS", raising=False)
-        monkeypatch.setenv("FXQ_PLUGINS", ",".join(allowed))
-
-    return install
+    monkeypatch.setattr(importlib_metadata, "distributions", others)
+    for name in ("FXQ_DISABLE_PLUGINS", "FXQ_PLUGINS"):
+        monkeypatch.delenv(name, raising=False)
 
 
 NETS = """
