@@ -89,7 +89,8 @@ def _engines(registry: Registry) -> Iterator[str]:
             yield f"engine {name!r} of {registry.engines[name].provider} fails its self-test: {outcome}"
     click.echo()
     if not usable:
-        yield "no engine but the reference engine works here; install a plugin that brings one"
+        way = "allow one of the plugins that are left out" if registry.left_out else "install a plugin that brings one"
+        yield f"no engine but the reference engine works here; {way}"
 
 
 def _tested(registry: Registry, name: str) -> tuple[str, bool]:

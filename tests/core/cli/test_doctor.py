@@ -79,6 +79,12 @@ def test_the_core_alone_is_a_fault() -> None:
     assert faults() == [f"- {ALONE}"]
 
 
+def test_a_plugin_that_is_left_out_is_the_way_out(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    install("fxq-tiny", engine("tiny"))
+    monkeypatch.setenv("FXQ_DISABLE_PLUGINS", "1")
+    assert faults() == ["- no engine but the reference engine works here; allow one of the plugins that are left out"]
+
+
 def test_an_engine_that_only_refuses_is_none(install: Install) -> None:
     install("fxq-tiny", engine("tiny"))
     install("fxq-chip", engine("chip", reject="lambda: 'this machine has no such chip'"))
