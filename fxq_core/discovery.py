@@ -131,6 +131,14 @@ def located(one: Found | Plugin) -> str:
     return f"{one.provider} ({one.file})" if one.file else str(one.provider)
 
 
+def ways_without_one_of(*providers: Provider) -> list[str]:
+    """How to do without one of several plugins: the core can't be blocked, nor what the caller gives."""
+    for provider in providers:
+        if provider.dist != CORE and provider.entry_point != GIVEN:
+            return ["uninstall one of them", f"block it with load_plugins(block=({provider.dist!r},))"]
+    return ["leave one of them out of plugins="]
+
+
 def _plugins_of(distribution: Any) -> list[Found]:
     name, version = _identity(distribution)
     again = f"reinstall it with pip install --force-reinstall {name}"

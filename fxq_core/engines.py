@@ -19,7 +19,8 @@ def choose_engine(registry: Registry, name: str | None) -> Engine:
 
     Args:
         name: an engine's name, or None for the one that ``torch.backends.quantized.engine`` names if a plugin claims
-            it and it works, otherwise the only installed one that works.
+            it and it works, otherwise the only one of torch's own engines that is installed and works. An engine
+            that torch does not know, such as the reference, is only taken when it is named.
 
     Raises:
         EngineError: unknown, not installed, unable to run here, or more than one to choose from.
@@ -30,18 +31,18 @@ def choose_engine(registry: Registry, name: str | None) -> Engine:
     if current in registry.engines and _refusal(registry.engines[current]) is None:
         return registry.engines[current]
     usable = _usable(registry)
-    if len(usable) == 1:
-        engine = registry.engines[usable[0]]
+    torchs = [name for name in usable if name in torch.backends.quantized.supported_engines]
+    if len(torchs) == 1:
+        engine = registry.engines[torchs[0]]
         text = f"torch's engine is {current!r}, which {_state(registry, current)}; "
         text += f"using {engine.name!r} of {engine.provider}"
         warn(EngineWarning(text))
         return engine
-    if usable:
-        raise EngineError(
-            f"torch's engine is {current!r}, which {_state(registry, current)}; "
-            f"choose one of {', '.join(map(repr, usable))} with engine=..."
-        )
-    raise EngineError(f"torch's engine is {current!r}, which {_state(registry, current)}; {_remedy(registry, current)}")
+    named = f"choose one of {', '.join(map(repr, usable))} with engine=..." if usable else ""
+    ways = (named,) if torchs else (_remedy(registry, current), named)
+    raise EngineError(
+        f"torch's engine is {current!r}, which {_state(registry, current)}; {', or '.join(filter(None, ways))}"
+    )
 
 
 def why_unusable(registry: Registry, name: str) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Sequence
 
 
 def one_line(error: BaseException) -> str:
@@ -13,6 +14,11 @@ def one_line(error: BaseException) -> str:
     except Exception:
         lines = []
     return ": ".join((type(error).__name__, *lines[:1]))
+
+
+def any_of(ways: Sequence[str]) -> str:
+    """Several ways out as one clause: "a, b, or c"."""
+    return ", or ".join(filter(None, (", ".join(ways[:-1]), ways[-1])))
 
 
 def warn(warning: Warning) -> None:

@@ -18,7 +18,8 @@ from torch import fx, nn
 from fxq_core.capture.graphs import arguments_of, place
 from fxq_core.capture.tracer import own_behaviour
 from fxq_core.capture.values import FLOAT_ONLY, REASON, value_of
-from fxq_core.errors import PluginConflictError, PluginError, one_line
+from fxq_core.discovery import ways_without_one_of
+from fxq_core.errors import PluginConflictError, PluginError, any_of, one_line
 from fxq_core.registry import Registry
 from fxq_core.types import Engine, Lowering, Match, Pattern
 
@@ -76,7 +77,7 @@ def find_matches(
                     refused.setdefault(node, refusal)
                 elif lowering is not None:
                     candidates.append(Candidate(match, lowering))
-    return Matches(_disjoint(candidates, order), refused)
+    return Matches(_disjoint(path, candidates, order), refused)
 
 
 def _by_last_op(patterns: Iterable[Pattern]) -> dict[Any, list[Pattern]]:
@@ -176,7 +177,7 @@ def _unfit(match: Match) -> str | None:
     return None if match.inputs else "none of its inputs is a float32 tensor"
 
 
-def _disjoint(candidates: list[Candidate], order: dict[fx.Node, int]) -> dict[fx.Node, Candidate]:
+def _disjoint(path: str, candidates: list[Candidate], order: dict[fx.Node, int]) -> dict[fx.Node, Candidate]:
     def rank(candidate: Candidate) -> tuple[int, int, tuple[int, ...]]:
         match = candidate.match
         positions = tuple(order[node] for node in match.nodes)
@@ -189,16 +190,16 @@ def _disjoint(candidates: list[Candidate], order: dict[fx.Node, int]) -> dict[fx
         if taken.isdisjoint(candidate.match.nodes):
             rival = ranked[position + 1] if position + 1 < len(ranked) else None
             if rival is not None and rank(rival) == rank(candidate):
-                raise _conflict(candidate.match, rival.match)
+                raise _conflict(path, candidate.match, rival.match)
             taken.update(candidate.match.nodes)
             chosen[candidate.match.output] = candidate
     return {output: chosen[output] for output in sorted(chosen, key=order.__getitem__)}
 
 
-def _conflict(first: Match, second: Match) -> PluginConflictError:
-    names = f"pattern {first.pattern.name!r} of {first.pattern.provider} and pattern {second.pattern.name!r} of "
+def _conflict(path: str, first: Match, second: Match) -> PluginConflictError:
+    ours, theirs = first.pattern, second.pattern
+    ways = ["give one of them a higher priority", *ways_without_one_of(theirs.provider, ours.provider)]
     return PluginConflictError(
-        f"{names}{second.pattern.provider} both match node {first.output.name!r} with priority "
-        f"{first.pattern.priority}; give one of them a higher priority, or block a distribution with "
-        f"load_plugins(block=({second.pattern.provider.dist!r},))"
+        f"pattern {ours.name!r} of {ours.provider} and pattern {theirs.name!r} of {theirs.provider} both match "
+        f"{place(path, first.output)} with priority {ours.priority}: {any_of(ways)}"
     )

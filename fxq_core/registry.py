@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from fxq_core import builtin, control, discovery, loading
-from fxq_core.discovery import CORE, GIVEN, Failure, LeftOut, Plugin
-from fxq_core.errors import PluginConflictError, PluginError, PluginWarning, warn
+from fxq_core.discovery import Failure, LeftOut, Plugin
+from fxq_core.errors import PluginConflictError, PluginError, PluginWarning, any_of, warn
 from fxq_core.types import Engine, Lowering, ObserverSpec, Pattern
 
 EVERY_PATTERN = "*"
@@ -144,20 +144,12 @@ def _table(provided: list[tuple[R, Plugin]], key: Any, title: str) -> Mapping[An
         outranked = isinstance(record, Lowering) and isinstance(first, Lowering) and first.priority > record.priority
         if first is not record and not outranked:
             what = title.format(key(record))
-            # the core can't be blocked, nor what the caller gives
-            blockable = [p for p in (record.provider, first.provider) if p.dist != CORE and p.entry_point != GIVEN]
-            ways = ["leave one of them out of plugins="]
-            if blockable:
-                ways = ["uninstall one of them", f"block it with load_plugins(block=({blockable[0].dist!r},))"]
+            ways = discovery.ways_without_one_of(record.provider, first.provider)
             if isinstance(record, Lowering):
                 ways.append("give one a higher priority")
             both = f"{discovery.located(owner)} and {discovery.located(plugin)}"
-            raise PluginConflictError(f"{both} both provide {what}: {_any_of(ways)}")
+            raise PluginConflictError(f"{both} both provide {what}: {any_of(ways)}")
     return MappingProxyType({name: record for name, (record, _) in table.items()})
-
-
-def _any_of(ways: list[str]) -> str:
-    return ", or ".join(filter(None, (", ".join(ways[:-1]), ways[-1])))
 
 
 def _orphan(plugins: list[Plugin]) -> tuple[Plugin, str] | None:

@@ -78,35 +78,51 @@ def test_it_is_what_torch_names_at_that_moment() -> None:
     assert choose_engine(found, None).name == FIRST
 
 
-def test_the_only_other_engine_serves_with_a_warning() -> None:
+@two_engines
+def test_the_only_other_engine_of_torchs_serves_with_a_warning() -> None:
     with pytest.warns(fxq.EngineWarning) as caught:
-        assert choose_engine(registry(plugin("abacus")), None).name == "abacus"
+        assert choose_engine(registry(plugin(SECOND), plugin("abacus")), None).name == SECOND
     assert [str(w.message) for w in caught] == [
-        f"torch's engine is {FIRST!r}, which is claimed by no installed plugin; using 'abacus' of abacus"
+        f"torch's engine is {FIRST!r}, which is claimed by no installed plugin; using {SECOND!r} of {SECOND}"
     ]
 
 
+@two_engines
 def test_the_warning_says_why_torchs_own_does_not_serve() -> None:
-    found = registry(plugin(FIRST, reject=lambda: "the sun is too low"), plugin("abacus"))
+    found = registry(plugin(FIRST, reject=lambda: "the sun is too low"), plugin(SECOND))
     with pytest.warns(fxq.EngineWarning) as caught:
-        assert choose_engine(found, None).name == "abacus"
+        assert choose_engine(found, None).name == SECOND
     assert str(caught[0].message) == (
-        f"torch's engine is {FIRST!r}, which can't run here: the sun is too low; using 'abacus' of abacus"
+        f"torch's engine is {FIRST!r}, which can't run here: the sun is too low; using {SECOND!r} of {SECOND}"
     )
 
 
+@two_engines
 @pytest.mark.parametrize("stage", [fxq.quantize, fxq.Quantizer])
 def test_the_warning_points_at_the_line_that_chose(stage: Callable[..., Any]) -> None:
-    found = registry(plugin("abacus"))
+    found = registry(plugin(SECOND))
     with pytest.warns(fxq.EngineWarning) as caught:
         stage(nn.Linear(3, 2).eval(), [torch.rand(2, 3)], registry=found)
     assert caught[0].filename == __file__
 
 
+@pytest.mark.skipif(len(GLOBALS) < 3, reason="this build of torch has fewer than three engines")
 def test_of_several_others_none_is_chosen() -> None:
-    assert refusal(registry(plugin("abacus", "tpu"), plugin("dead", reject=lambda: "no"))) == (
+    one, other = GLOBALS[1:3]
+    assert refusal(registry(plugin(one, other, "abacus"), plugin("dead", reject=lambda: "no"))) == (
         f"torch's engine is {FIRST!r}, which is claimed by no installed plugin; "
-        "choose one of 'abacus', 'tpu' with engine=..."
+        f"choose one of {', '.join(map(repr, sorted((one, other, 'abacus'))))} with engine=..."
+    )
+
+
+@pytest.mark.skipif("x86" not in GLOBALS, reason="this build of torch has no engine x86")
+def test_an_engine_that_torch_does_not_know_is_only_used_when_named() -> None:
+    torch.backends.quantized.engine = "x86"
+    text = refusal(registry(plugin("abacus")))
+    torch.backends.quantized.engine = FIRST
+    assert text == (
+        "torch's engine is 'x86', which is claimed by no installed plugin; pip install fxq-fbgemm, or choose one of "
+        "'abacus' with engine=..."
     )
 
 
@@ -222,8 +238,6 @@ def leave() -> None:
 )
 def test_an_engine_whose_own_check_fails_cannot_run_here(check: Callable[[], Any], text: str) -> None:
     found = registry(plugin("tpu", reject=check), plugin("abacus"))
-    with pytest.warns(fxq.EngineWarning):
-        assert choose_engine(found, None).name == "abacus"
     assert refusal(found, "tpu") == f"engine 'tpu' of tpu can't run here: {text}; usable engines: 'abacus'"
 
 

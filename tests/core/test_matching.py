@@ -177,8 +177,9 @@ def test_a_tie_is_an_error_that_names_both_distributions() -> None:
     with pytest.raises(fxq.PluginConflictError) as caught:
         found(nn.Sequential(nn.ReLU()), twin, relu)
     assert str(caught.value) == (
-        "pattern 'relu' of fxq-relu 1.0 and pattern 'twin' of fxq-twin 1.0 both match node '_0' with priority 0; give "
-        "one of them a higher priority, or block a distribution with load_plugins(block=('fxq-twin',))"
+        "pattern 'relu' of fxq-relu 1.0 and pattern 'twin' of fxq-twin 1.0 both match node '_0' of module '0' with "
+        "priority 0: give one of them a higher priority, uninstall one of them, or block it with "
+        "load_plugins(block=('fxq-twin',))"
     )
 
 
