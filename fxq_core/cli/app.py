@@ -10,11 +10,11 @@ from typing import Any
 import click
 import importlib_metadata
 
-from fxq_core.cli import console, doctor, engines, explain, patterns, plugins
+from fxq_core.cli import console, doctor, engines, explain, new, patterns, plugins
 from fxq_core.discovery import CORE
 from fxq_core.errors import FxqError, one_line
 
-COMMANDS = (engines.command, plugins.command, patterns.command, explain.command, doctor.command)
+COMMANDS = (engines.command, plugins.command, patterns.command, explain.command, doctor.command, new.command)
 
 # what click raises to stop, with an exit code of its own
 STOPS = (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import click
 import importlib_metadata
@@ -26,6 +27,7 @@ EVERY = {
     "patterns": ("patterns",),
     "explain": ("explain", "torch.nn:Identity", "--engine", "reference", "--input", "1"),
     "doctor": ("doctor",),
+    "new": ("new", "pattern", "my-first"),
 }
 BROKEN = (
     "warning: plugin fxq-broken 1.0 (entry point 'broken') failed to load: ImportError: no kernel; "
@@ -119,7 +121,7 @@ def test_a_conflict_of_plugins_is_one_line(install: Install) -> None:
     for name in ("fxq-alpha", "fxq-beta"):
         install(name, hook("fxq_patterns", "yield Pattern('celu', nn.CELU)"))
     files = [importlib_metadata.distribution(f"fxq-{n}").locate_file(f"fxq_{n}.py") for n in ("alpha", "beta")]
-    for name in ("engines", "plugins", "patterns", "explain"):
+    for name in ("engines", "plugins", "patterns", "explain", "new"):
         assert fails(fxq(*EVERY[name])) == (
             f"error: fxq-alpha 1.0 ({files[0]}) and fxq-beta 1.0 ({files[1]}) both provide pattern 'celu': "
             "uninstall one of them, or block it with load_plugins(block=('fxq-beta',))\n"
@@ -127,7 +129,10 @@ def test_a_conflict_of_plugins_is_one_line(install: Install) -> None:
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_with_a_plugin_that_crashes_every_command_works_and_names_it(name: str, install: Install) -> None:
+def test_with_a_plugin_that_crashes_every_command_works_and_names_it(
+    name: str, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     install("fxq-broken", "raise ImportError('no kernel')")
     install("fxq-fine", hook("fxq_engines", "yield dataclasses.replace(REFERENCE, name='fine')"))
     result = fxq(*EVERY[name])
@@ -138,7 +143,7 @@ def test_with_a_plugin_that_crashes_every_command_works_and_names_it(name: str, 
 
 
 def test_the_names_above_are_all_that_there_are() -> None:
-    assert {command.name for command in COMMANDS} >= set(EVERY)
+    assert {command.name for command in COMMANDS} == set(EVERY)
     assert sorted(app.commands) == sorted(str(command.name) for command in COMMANDS)
 
 
