@@ -43,10 +43,17 @@ def choose_engine(registry: Registry, name: str | None) -> Engine:
     raise EngineError(f"torch's engine is {current!r}, which {_state(registry, current)}; {_remedy(registry, current)}")
 
 
+def why_unusable(registry: Registry, name: str) -> str | None:
+    """Why an engine, installed or not, can't be used here, and what to do about it; None if it can."""
+    if name in registry.engines:
+        return _refusal(registry.engines[name])
+    return f"{_state(registry, name)}; {_remedy(registry, name)}"
+
+
 def _named(registry: Registry, name: str) -> Engine:
     engine = registry.engines.get(name)
     if engine is None:
-        raise EngineError(f"engine {name!r} {_state(registry, name)}; {_remedy(registry, name)}")
+        raise EngineError(f"engine {name!r} {why_unusable(registry, name)}")
     if reason := _refusal(engine):
         others = ", ".join(map(repr, _usable(registry))) or "none"
         raise EngineError(f"engine {name!r} of {engine.provider} can't run here: {reason}; usable engines: {others}")

@@ -40,7 +40,7 @@ def lower(plan: Plan, prepared: PreparedModel) -> nn.Module:
     # inner parts first, so that a copy of the module around one holds the lowered part
     for part in reversed(plan.parts):
         watched, found = prepared.parts[part.path], qparams[part.path]
-        lowered = _float_copy(watched.model, replaced) if found is None else _Sweep(plan, part, found, replaced).run()
+        lowered = _float_copy(watched.model, replaced) if found is None else Sweep(plan, part, found, replaced).run()
         replaced[id(watched)] = lowered
     root = copy.deepcopy(prepared.root, replaced)
     report: Report = make_report(plan, qparams)
@@ -66,7 +66,7 @@ def _float_copy(part: fx.GraphModule, replaced: dict[int, Any]) -> nn.Module:
 LAYOUT_CALLS = {"view", "view_as", "stride", "is_contiguous", "as_strided", "data_ptr", torch.as_strided}
 
 
-class _Sweep:
+class Sweep:
     """Rebuilds one graph: ``floats`` and ``quantized`` hold the lowered node of each value in either form."""
 
     def __init__(self, plan: Plan, part: PartPlan, qparams: Mapping[int, QParams], replaced: dict[int, Any]) -> None:
@@ -118,9 +118,9 @@ class _Sweep:
     def as_quantized(self, value: fx.Node) -> fx.Node:
         if value not in self.quantized:
             if value.op == "get_attr":
-                self.quantized[value] = self._border(CONSTANT, value)
+                self.quantized[value] = self.border(CONSTANT, value)
             else:
-                self.quantized[value] = self._border(QUANTIZE, value, self.as_float(value))
+                self.quantized[value] = self.border(QUANTIZE, value, self.as_float(value))
         return self.quantized[value]
 
     def _copy(self, node: fx.Node) -> fx.Node:
@@ -131,7 +131,7 @@ class _Sweep:
 
     def _dequantized(self, value: fx.Node) -> fx.Node:
         """A quantized value as floats, in the memory layout it had in float where anybody may look at that."""
-        floats = self._border(DEQUANTIZE, value, self.quantized[value])
+        floats = self.border(DEQUANTIZE, value, self.quantized[value])
         was = value_of(value)
         seen = self.layout_matters or any(user.op == "output" for user in value.users)
         if seen and was.contiguous and was.rank > 3:
@@ -143,7 +143,8 @@ class _Sweep:
             return not is_layer(self.part.graph_module.get_submodule(str(node.target)))
         return node.target in LAYOUT_CALLS
 
-    def _border(self, name: str, value: fx.Node, *inputs: fx.Node) -> fx.Node:
+    def border(self, name: str, value: fx.Node, *inputs: fx.Node) -> fx.Node:
+        """Convert a value of the float graph from one form into the other; ``name`` is one of ``BORDERS``."""
         match = Match(self.plan.registry.patterns[name], (value,), (value,) * len(inputs), (None,))
         lowering = self.plan.registry.lowering(self.engine, name)
         assert lowering is not None, "the plan checks that the borders have lowerings"

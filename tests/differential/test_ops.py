@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from torch import nn
 
 import fxq_core as fxq
 from fxq_core.plan import ONLY_CONVERSIONS, STRUCTURE
+from fxq_core.testing import Sample
+from fxq_core.testing.samples import SAMPLES
 
 from differential.ao import NOISE, Batch, ByTorch, by_fxq, by_torch, mean_ratio, squared_errors
 from differential.parity import PARITY
-from support.samples import SAMPLES, SHAPES, Between, Sample
 
 EVERY = {**SAMPLES, **PARITY}
 SEEDS = 6
@@ -60,10 +60,9 @@ def test_an_op_is_int8_and_as_close_to_float(engine: str, name: str, registry: f
     reason = FLOAT.get(("*", name), FLOAT.get((engine, name)))
     pairs = []
     for seed in range(SEEDS):
-        torch.manual_seed(seed)
-        model = Between(sample).eval()
-        batches = [(torch.randn(8, 5, *SHAPES[sample.dims]),) for _ in range(4)]
-        unseen = [(torch.randn(64, 5, *SHAPES[sample.dims]),)]
+        model = sample.model(seed)
+        batches = [(sample.batch(8, 10 * seed + number),) for number in range(4)]
+        unseen = [(sample.batch(64, 10 * seed + 4),)]
         ours = by_fxq(model, batches, engine, registry)
         if reason is not None:
             assert {row.split(": ")[1] for row in floats(ours)} == {reason}
