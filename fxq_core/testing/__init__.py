@@ -19,8 +19,10 @@ except ImportError as error:
         f"fxq_core.testing needs {error.name}, which is not installed; pip install 'fxq-core[testing]'"
     ) from error
 
+from fxq_core.testing import strategies
 from fxq_core.testing.engine_suite import EngineSuite
 from fxq_core.testing.lowering_suite import LoweringSuite
+from fxq_core.testing.observer_suite import ObserverSuite
 from fxq_core.testing.sample import Sample
 
-__all__ = ["EngineSuite", "LoweringSuite", "Sample"]
+__all__ = ["EngineSuite", "LoweringSuite", "ObserverSuite", "Sample", "strategies"]
