@@ -170,24 +170,24 @@ def check_state(case: Case) -> None:
 
 
 def check_threads(*cases: Case) -> None:
-    """Several threads run the models at once: each output is what it is alone."""
-    x = [case.unseen(3) for case in cases]
-    alone = [run(case.lowered, value) for case, value in zip(cases, x, strict=True)]
+    """Several threads run the models at once, each with its own input: every output is what it is alone."""
+    mine = [cases[number % len(cases)] for number in range(THREADS)]
+    x = [case.subject.batch(3, seed=200 + number) for number, case in enumerate(mine)]
+    alone = [run(case.lowered, value) for case, value in zip(mine, x, strict=True)]
     start = threading.Barrier(THREADS)
-    failures: list[str] = []
+    failures: list[tuple[Case, str]] = []
 
     def work(number: int) -> None:
-        index = number % len(cases)
+        case, value, wanted = mine[number], x[number], alone[number]
         start.wait()
         try:
             for _ in range(RUNS):
-                result = run(cases[index].lowered, x[index])
-                if not torch.equal(result, alone[index]):
-                    failures.append(
-                        f"gives another output, up to {float((result - alone[index]).abs().max()):.3g} away"
-                    )
+                result = run(case.lowered, value)
+                if not torch.equal(result, wanted):
+                    apart = float((result - wanted).abs().max()) if result.shape == wanted.shape else math.inf
+                    failures.append((case, f"gives another output than alone, up to {apart:.3g} away"))
         except Exception as error:
-            failures.append(f"fails with {type(error).__name__}: {error}")
+            failures.append((case, f"fails with {type(error).__name__}: {error}"))
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(THREADS)]
     for thread in threads:
@@ -195,7 +195,7 @@ def check_threads(*cases: Case) -> None:
     for thread in threads:
         thread.join()
     if failures:
-        fail(cases[0], f"run by {THREADS} threads at once it {failures[0]}")
+        fail(failures[0][0], f"run by {THREADS} threads at once it {failures[0][1]}")
 
 
 def check_empty_batch(case: Case) -> None:

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 import fxq_core as fxq
-from fxq_core.quantized_module import QuantizedModule
 from fxq_core.reference import fake_quantize
 from fxq_core.testing.borders import Borders
 from fxq_core.testing.photo import photo_of_process
@@ -41,11 +40,6 @@ def check_active(engine: Engine) -> None:
     restored("active()")
     enter(2)
     restored("active() inside active()")
-    context = engine.active()
-    for _ in range(2):
-        with engine.active():
-            pass
-    del context
     try:
         with engine.active(), engine.active():
             raise LeavingError
@@ -163,10 +157,3 @@ def _check_border(
             f"{who} gives {found[at].item():.6g} for {x[at].item():.6g}, not {expected[at].item():.6g}; "
             f"wrong: {len(wrong)} of {x.numel()}"
         )
-
-
-def check_runs_in_its_engine(lowered: nn.Module, engine: Engine) -> None:
-    """The lowered model names its engine."""
-    parts = [module for module in lowered.modules() if isinstance(module, QuantizedModule)]
-    if wrong := [part.fxq_engine for part in parts if part.fxq_engine != engine.name]:
-        raise AssertionError(f"a model of engine {engine.name!r} runs in engine {wrong[0]!r}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 from packaging.utils import canonicalize_name
@@ -15,6 +16,8 @@ from fxq_core.testing import checks
 from fxq_core.testing.case import Case, Subject
 from fxq_core.testing.sample import Sample
 from fxq_core.types import Engine
+
+T = TypeVar("T")
 
 
 class LoweringSuite:
@@ -60,27 +63,38 @@ class LoweringSuite:
         return lowering is not None and canonicalize_name(lowering.provider.dist) == canonicalize_name(cls.provider)
 
     @classmethod
-    def _loaded(cls) -> fxq.Registry:
-        if "_registry" not in vars(cls):
-            cls._registry = cls.registry()
-        return cls._registry
+    def _once(cls, name: str, make: Callable[[], T]) -> T:
+        """What is made once for each suite, and kept by the class itself, so that subclasses make their own."""
+        if name not in vars(cls):
+            setattr(cls, name, make())
+        result: T = vars(cls)[name]
+        return result
 
-    _registry: ClassVar[fxq.Registry]
-    _cases: ClassVar[dict[tuple[str, str, str], Case]]
+    @classmethod
+    def _loaded(cls) -> fxq.Registry:
+        return cls._once("_registry", cls.registry)
+
+    @classmethod
+    def _usable(cls) -> tuple[str, ...]:
+        loaded = cls._loaded()
+        return cls._once("_engines", lambda: tuple(name for name in cls.engines() if name in loaded.engines))
+
+    @classmethod
+    def _tried(cls) -> Mapping[str, Sample]:
+        return cls._once("_samples", cls.all_samples)
 
     @classmethod
     def _case(cls, engine: str, name: str, subject: Subject) -> Case:
-        if "_cases" not in vars(cls):
-            cls._cases = {}
+        made: dict[tuple[str, str, str], Case] = cls._once("_cases", dict)
         key = engine, type(subject).__name__, name
-        if key not in cls._cases:
-            cls._cases[key] = Case(name, subject, cls._loaded().engines[engine], cls._loaded())
-        return cls._cases[key]
+        if key not in made:
+            made[key] = Case(name, subject, cls._loaded().engines[engine], cls._loaded())
+        return made[key]
 
     @classmethod
     def _subjects(cls, argument: str) -> Mapping[str, Any]:
         """What a check is run for, by the name of its argument."""
-        return {"sample": cls.all_samples(), "rejected_sample": cls.rejected}[argument]
+        return {"sample": cls._tried(), "rejected_sample": cls.rejected}[argument]
 
     ARGUMENTS: ClassVar[tuple[str, ...]] = ("sample", "rejected_sample")
 
@@ -100,11 +114,9 @@ class LoweringSuite:
     @classmethod
     def _used_engines(cls) -> tuple[str, ...]:
         loaded = cls._loaded()
-        samples = (*cls.all_samples().values(), *cls.rejected.values())
+        samples = (*cls._tried().values(), *cls.rejected.values())
         return tuple(
-            name
-            for name in cls.engines()
-            if name in loaded.engines and any(cls.serves(loaded.engines[name], sample) for sample in samples)
+            name for name in cls._usable() if any(cls.serves(loaded.engines[name], sample) for sample in samples)
         )
 
     @classmethod
@@ -135,8 +147,8 @@ class LoweringSuite:
                 f"no installed plugin comes from {cls.provider!r}, which {who} tests; pip install it first "
                 f"(loaded: {', '.join(sorted(providers))})"
             )
-        working = [loaded.engines[name] for name in cls.engines() if name in loaded.engines]
-        for name, sample in {**cls.all_samples(), **cls.rejected}.items():
+        working = [loaded.engines[name] for name in cls._usable()]
+        for name, sample in {**cls._tried(), **cls.rejected}.items():
             if sample.pattern not in loaded.patterns:
                 return f"sample {name!r} is of pattern {sample.pattern!r}, which no plugin registers"
             if not any(cls.serves(engine, sample) for engine in working):
@@ -153,7 +165,7 @@ class LoweringSuite:
             function = getattr(cls, check, None)
             if not check.startswith("test_") or function is None:
                 return f"an expected failure names {check!r}, which is no check of {cls.__name__}"
-            taken = function.__code__.co_varnames[: function.__code__.co_argcount]
+            taken = inspect.signature(function).parameters
             argument = next((argument for argument in cls.ARGUMENTS if argument in taken), None)
             names = set(cls._subjects(argument)) if argument else {""}
             if name not in names:
@@ -162,7 +174,7 @@ class LoweringSuite:
 
     def test_plan_uses_the_pattern_and_this_provider(self, engine: str, sample: str) -> None:
         case = self._sampled(engine, sample)
-        pattern = type(self).all_samples()[sample].pattern
+        pattern = type(self)._tried()[sample].pattern
         lowering = case.registry.lowering(case.engine, pattern)
         assert lowering is not None
         rows = [row for row in fxq.report(case.lowered).rows if row.quantized and row.pattern == pattern]
@@ -209,7 +221,7 @@ class LoweringSuite:
         checks.check_rejection(case, sample.pattern, str(lowering.provider))
 
     def _sampled(self, engine: str, sample: str) -> Case:
-        return self._case(engine, sample, type(self).all_samples()[sample])
+        return self._case(engine, sample, type(self)._tried()[sample])
 
 
 def _param(values: tuple[str, ...], name: str, reason: str | None) -> Any:

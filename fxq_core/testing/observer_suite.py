@@ -148,6 +148,15 @@ class ObserverSuite:
             self.observed([*empty]).qparams()
 
     @law
+    @given(value=tensors())
+    def test_any_layout_and_dtype_is_taken(self, value: torch.Tensor) -> None:
+        """The numbers count, and not how a tensor holds them."""
+        expected, spread = self.observed([value]), torch.stack([value, -value], -1)[..., 0]
+        others = {"float64": value.double(), "strides": spread, "another shape": value[None]}
+        for what, other in {**others, "requires_grad": value.clone().requires_grad_()}.items():
+            self.same(self.observed([other]), expected, f"a tensor with {what}", [value])
+
+    @law
     @given(a=STREAMS, value=tensors(elements=st.sampled_from([0.0, 1.0, NAN, INF, -INF])))
     def test_what_is_not_finite_is_refused(self, a: Stream, value: torch.Tensor) -> None:
         """With a ``NonFiniteError``, and nothing of the state changes."""

@@ -8,6 +8,8 @@ from support.engines import NAMED, usable_engines
 
 
 class TestConformance(EngineSuite):
+    complete = True
+
     @classmethod
     def engines(cls) -> tuple[str, ...]:
         return tuple(NAMED or usable_engines())
