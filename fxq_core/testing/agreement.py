@@ -87,6 +87,7 @@ class _Checking(fx.Interpreter):
         self.results = {last[value.name]: value for value in part.chosen if value.name in last}
         self.weight_only = {value for value, c in part.chosen.items() if c.match.pattern.weight_only}
         self.found: dict[str, Difference] = {}
+        self.misshapen: str | None = None
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
@@ -102,14 +103,16 @@ class _Checking(fx.Interpreter):
         floats = self.borders.floats(value, result)
         self._note(value, torch.round(floats / scale) + zero_point, torch.round(wanted / scale) + zero_point)
         # in the memory layout of the result
-        return self.borders.quantized(value, torch.empty_like(floats).copy_(wanted))
+        like = floats if floats.shape == wanted.shape else wanted
+        return self.borders.quantized(value, torch.empty_like(like).copy_(wanted))
 
     def _note(self, value: fx.Node, found: torch.Tensor, wanted: torch.Tensor) -> None:
         if found.shape != wanted.shape:
-            raise AssertionError(
+            self.misshapen = self.misshapen or (
                 f"node {value.name!r} has shape {list(found.shape)} where the reference engine gives "
                 f"{list(wanted.shape)}"
             )
+            return
         new, old = difference(found, wanted), self.found.get(value.name)
         self.found[value.name] = new if old is None or new.codes > old.codes else old
 
@@ -182,4 +185,6 @@ class Agreement:
         checking = _Checking(module, part, borders, recording.values)
         with self.plan.engine.active():
             checking.run(*cloned((args, {}))[0])
+        if checking.misshapen is not None:
+            raise AssertionError(checking.misshapen)
         return checking.found
