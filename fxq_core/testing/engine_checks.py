@@ -38,7 +38,12 @@ def check_active(engine: Engine) -> None:
 
     enter(0)
     restored("active()")
-    enter(2)
+    try:
+        enter(2)
+    except Exception as error:
+        raise AssertionError(
+            f"active() of engine {engine.name!r} can't be entered inside itself: {type(error).__name__}: {error}"
+        ) from error
     restored("active() inside active()")
     try:
         with engine.active(), engine.active():
@@ -110,7 +115,7 @@ def qparams_of(engine: Engine) -> Iterator[QParams]:
 
 
 def check_borders(engine: Engine, registry: fxq.Registry) -> None:
-    """Every code makes a round trip exactly; what lies between rounds half to even, and what lies beyond saturates."""
+    """Every code makes a round trip exactly; what lies between goes to the nearest, and what lies beyond saturates."""
     spec = engine.activation
     codes = torch.arange(spec.qmin, spec.qmax + 1, dtype=torch.float64)
     ladder = torch.cat([codes - 0.25, codes, codes + 0.25, torch.tensor([spec.qmin - 300.0, spec.qmax + 300.0])])
