@@ -154,6 +154,8 @@ def check_state(case: Case) -> None:
         ):
             check_same_state(case, other, what)
             check_same_output(case, other, x, what)
+            if str(fxq.report(other)) != str(fxq.report(case.lowered)):
+                fail(case, f"{what} gives another report")
     except (pickle.PicklingError, AttributeError, TypeError) as error:
         fail(case, f"it can't be copied or pickled: {type(error).__name__}: {error}")
     file = io.BytesIO()

@@ -177,9 +177,8 @@ BORDERS = {
     "not 0; wrong: 255 of 770": {"quantize": emit_away},
     "quantize and dequantize of a vector with scale 0.000244141 and zero point 0 gives 0.0517578 for -0.0732422, "
     "not 0; wrong: 2 of 770": {"quantize": emit_wrapping},
-    "the constant with scale 0.000244141 and zero point 0 gives 0 for 0.000183105, not 0.000244141; wrong: 765 of 770": {
-        "constant": emit_other_constant
-    },
+    "the constant with scale 0.000244141 and zero point 0 gives 0 for 0.000183105, not 0.000244141; "
+    "wrong: 765 of 770": {"constant": emit_other_constant},
     "quantize and dequantize of a vector with scale 0.000244141 and zero point 0 gives torch.float64 of shape [770] "
     "for float32 of shape [770]": {"dequantize": emit_double},
 }
