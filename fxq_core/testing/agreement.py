@@ -97,7 +97,7 @@ class _Checking(fx.Interpreter):
         wanted = self.expected[value.name]
         if value in self.weight_only:
             step = float(wanted.abs().max()) / TABLE_STEPS if wanted.numel() else 1.0
-            self._note(value, result / step, wanted / step)
+            self._note(value, torch.round(result / step), torch.round(wanted / step))
             return wanted
         scale, zero_point = self.borders.of(value)
         floats = self.borders.floats(value, result)

@@ -10,6 +10,7 @@ from torch import fx, nn
 
 import fxq_core as fxq
 from fxq_core.testing.agreement import Agreement, Difference, difference
+from fxq_core.weight_only import emit_embedding
 
 from support.distributions import load
 from support.plain import PlainPlugin, emit_layer
@@ -35,7 +36,8 @@ def test_difference_says_how_far_and_where() -> None:
     apart = difference(found, wanted + 1)
     assert apart == Difference(codes=6, at=(1, 2), shape=(2, 3), found=7, wanted=1, beyond=2)
     assert str(apart) == (
-        "6 codes off at [1, 2] of shape [2, 3]: 7 where the reference engine gives 1; more than one off: 2 of 6 elements"
+        "6 codes off at [1, 2] of shape [2, 3]: 7 where the reference engine gives 1; "
+        "more than one off: 2 of 6 elements"
     )
     assert str(difference(torch.tensor(3), torch.tensor(4))) == (
         "1 code off at [] of shape []: 3 where the reference engine gives 4; more than one off: 0 of 1 elements"
@@ -105,11 +107,7 @@ def test_a_weight_only_op_is_compared_in_steps() -> None:
             return self.layer(self.table(x))
 
     def emit_doubled(match: fxq.Match, ctx: fxq.LoweringContext) -> fx.Node:
-        from fxq_core.weight_only import emit_embedding
-
         return ctx.call(torch.mul, emit_embedding(match, ctx), 2)
-
-    from fxq_core.weight_only import emit_embedding
 
     x = torch.arange(6).reshape(2, 3)
     assert {n: d.codes for n, d in agreement(Look().eval(), x, embedding=emit_embedding).differences(x).items()} == {
