@@ -58,7 +58,6 @@ PARITY = {
     "F.linear, F.relu": Sample("linear_clamp", Functional(F.linear, 9, 7, relu=True)),
     "Linear, ReLU": Sample("linear_clamp", nn.Sequential(nn.Linear(7, 9), nn.ReLU())),
     "F.conv_transpose2d": Sample("conv_transpose2d", Functional(F.conv_transpose2d, 8, 8, 2, 2)),
-    "ConvTranspose3d": Sample("conv_transpose3d", nn.ConvTranspose3d(8, 4, 2), VOLUMES),
     "Conv1d, BatchNorm1d, ReLU": Sample(
         "conv1d_clamp", normed(nn.Conv1d(8, 6, 3), nn.BatchNorm1d(6), nn.ReLU()), VECTORS
     ),
