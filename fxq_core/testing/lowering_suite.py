@@ -141,11 +141,14 @@ class LoweringSuite:
         loaded, who = cls._loaded(), cls.__name__
         if not cls.provider or not (cls.samples or cls.rejected):
             return f"{who} names no provider or no samples; set provider = 'your-distribution' and samples = {{...}}"
-        providers = {str(r.provider.dist) for table in (loaded.lowerings, loaded.engines) for r in table.values()}
-        if canonicalize_name(cls.provider) not in map(canonicalize_name, providers):
+        providers = {plugin.provider.dist for plugin in loaded.plugins}
+        wanted = canonicalize_name(cls.provider)
+        if wanted not in map(canonicalize_name, providers):
+            mine = [out for out in loaded.left_out if canonicalize_name(out.provider.dist) == wanted]
+            left_out = [f"; {out.provider} is left out: {out.reason}" for out in mine]
             return (
-                f"no installed plugin comes from {cls.provider!r}, which {who} tests; pip install it first "
-                f"(loaded: {', '.join(sorted(providers))})"
+                f"no plugin comes from {cls.provider!r}, which {who} tests; pip install it first "
+                f"(loaded: {', '.join(sorted(providers))}{''.join(left_out)})"
             )
         working = [loaded.engines[name] for name in cls._usable()]
         for name, sample in {**cls._tried(), **cls.rejected}.items():

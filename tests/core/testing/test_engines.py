@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
 import fxq_core as fxq
-from fxq_core.reference import REFERENCE
 from fxq_core.testing import EngineSuite
 
 from support.distributions import load
-from support.plain import PlainPlugin
+from support.plain import PLAIN, PlainPlugin
 
 
 class TestReference(EngineSuite):
@@ -48,15 +49,31 @@ class Whole(nn.Module):
         return result
 
 
-class WholePlugin:
-    @fxq.hookimpl
-    def fxq_engines(self) -> Any:
-        yield replace(REFERENCE, name="whole", finish=Whole)
-
-
 class TestWholeGraphs(EngineSuite):
-    engine = "whole"
+    """It makes a module of its own of the whole model, which no check looks into."""
+
+    engine = "plain"
 
     @classmethod
     def registry(cls) -> fxq.Registry:
-        return load(plugins=(WholePlugin(),))
+        return load(plugins=(PlainPlugin(replace(PLAIN, finish=Whole)),))
+
+
+class Coarse(Whole):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (super().forward(x) * 4).round() / 4
+
+
+def test_an_engine_that_takes_whole_graphs_is_compared_from_end_to_end() -> None:
+    registry = load(plugins=(PlainPlugin(replace(PLAIN, finish=Coarse)),))
+    suite: Any = type("Suite", (EngineSuite,), {"engine": "plain", "registry": classmethod(lambda cls: registry)})()
+    suite.test_result_is_well_formed("plain", "linear")
+    suite.test_state_is_saved_and_loaded("plain", "linear")
+    for check in ("test_is_within_one_code_of_the_reference", "test_is_close_to_float"):
+        with pytest.raises(AssertionError) as caught:
+            getattr(suite, check)("plain", "linear")
+        assert re.fullmatch(
+            r"sample 'linear' on engine 'plain': its SQNR to float is 1\d\.\d dB, below 20 "
+            r"\(reference engine: [34]\d\.\d dB\)",
+            str(caught.value),
+        )

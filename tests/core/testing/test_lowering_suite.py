@@ -122,7 +122,7 @@ def test_a_suite_that_tests_nothing_says_what_to_do() -> None:
         "Suite names no provider or no samples; set provider = 'your-distribution' and samples = {...}"
     )
     assert problem(suite_of(emitter(Sign), attributes={"provider": "fxq-sign"})) == (
-        "no installed plugin comes from 'fxq-sign', which Suite tests; pip install it first "
+        "no plugin comes from 'fxq-sign', which Suite tests; pip install it first "
         "(loaded: PlainPlugin, SignPlugin, fxq-core)"
     )
     assert problem(suite_of(emitter(Sign), attributes={"samples": {"typo": Sample("sing", nn.Softsign())}})) == (
