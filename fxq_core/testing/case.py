@@ -33,7 +33,7 @@ class Case:
     """
 
     def __init__(self, name: str, subject: Subject, engine: Engine, registry: fxq.Registry) -> None:
-        self.title = f"sample {name!r} on engine {engine.name!r}"
+        self.title = f"{type(subject).__name__.lower()} {name!r} on engine {engine.name!r}"
         self.subject, self.engine, self.registry = subject, engine, registry
         self.model = subject.model()
 

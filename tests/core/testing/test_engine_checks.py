@@ -227,10 +227,10 @@ def test_networks_that_are_codes_off() -> None:
 
     suite = suite_of(linear=emit)
     text = failure("test_network_is_within_one_code_of_the_reference", suite, "perceptron")
-    assert text.startswith("sample 'perceptron' on engine 'plain': with a batch of 4, node ")
+    assert text.startswith("network 'perceptron' on engine 'plain': with a batch of 4, node ")
     assert "(pattern 'linear') is 1" in text
     text = failure("test_network_is_close_to_float", suite, "perceptron")
-    assert text.startswith("sample 'perceptron' on engine 'plain': its SQNR to float is ")
+    assert text.startswith("network 'perceptron' on engine 'plain': its SQNR to float is ")
 
 
 def test_an_engine_that_is_not_there_or_can_not_run() -> None:
