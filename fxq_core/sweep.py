@@ -89,9 +89,9 @@ class Sweep:
     def as_quantized(self, value: fx.Node) -> fx.Node:
         if value not in self.quantized:
             if value.op == "get_attr":
-                self.quantized[value] = self._border(CONSTANT, value)
+                self.quantized[value] = self.border(CONSTANT, value)
             else:
-                self.quantized[value] = self._border(QUANTIZE, value, self.as_float(value))
+                self.quantized[value] = self.border(QUANTIZE, value, self.as_float(value))
         return self.quantized[value]
 
     def _copy(self, node: fx.Node) -> fx.Node:
@@ -102,7 +102,7 @@ class Sweep:
 
     def _dequantized(self, value: fx.Node) -> fx.Node:
         """A quantized value as floats, in the memory layout it had in float where anybody may look at that."""
-        floats = self._border(DEQUANTIZE, value, self.quantized[value])
+        floats = self.border(DEQUANTIZE, value, self.quantized[value])
         was = value_of(value)
         seen = self.layout_matters or any(user.op == "output" for user in value.users)
         if seen and was.contiguous and was.rank > 3:
@@ -114,7 +114,8 @@ class Sweep:
             return not is_layer(self.part.graph_module.get_submodule(str(node.target)))
         return node.target in LAYOUT_CALLS
 
-    def _border(self, name: str, value: fx.Node, *inputs: fx.Node) -> fx.Node:
+    def border(self, name: str, value: fx.Node, *inputs: fx.Node) -> fx.Node:
+        """Convert a value of the float graph from one form into the other; ``name`` is one of ``BORDERS``."""
         match = Match(self.plan.registry.patterns[name], (value,), (value,) * len(inputs), (None,))
         lowering = self.plan.registry.lowering(self.engine, name)
         assert lowering is not None, "the plan checks that the borders have lowerings"

@@ -1,4 +1,7 @@
-"""Every test that takes ``engine`` runs on each engine under test, and ``registry`` holds all installed plugins."""
+"""Every test that takes ``engine`` runs on each engine under test, and ``registry`` holds all installed plugins.
+
+The suites of the conformance kit choose their engines themselves.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from support.engines import NAMED, usable_engines
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "engine" in metafunc.fixturenames:
+    if "engine" in metafunc.fixturenames and not hasattr(metafunc.cls, "pytest_generate_tests"):
         metafunc.parametrize("engine", NAMED or usable_engines())
 
 

@@ -18,7 +18,7 @@ def put(root: nn.Module, path: str, value: Any) -> None:
     *parents, name = path.split(".")
     for parent in parents:
         if root._modules.get(parent) is None:
-            root.add_module(parent, nn.Module())
+            root.add_module(parent, nn.Module().eval())
         root = root.get_submodule(parent)
     if isinstance(value, nn.Module):
         root.add_module(name, value)

@@ -30,12 +30,13 @@ def safe_kernel(
         engine: the engine that the model was lowered for.
         weight: int8 codes, output channels first.
         depthwise: whether each output channel has one input channel.
-        wide_padding: whether some window lies in the padding alone; oneDNN's depthwise kernels, of torch 2.13 at
-            least, then read what is not there, and FBGEMM has only its exact general kernel for it.
+        wide_padding: whether some window lies in the padding alone; oneDNN's kernels for groups, of torch 2.13 at
+            least, then read what is not there, which can end the process. FBGEMM has only its exact general kernel
+            for it.
     """
     if engine not in X86:
         return engine, False
-    if depthwise and wide_padding and FBGEMM in advertised():
+    if wide_padding and FBGEMM in advertised():
         engine = FBGEMM
     if not may_saturate(weight).any():
         return engine, False

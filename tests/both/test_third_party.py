@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 import fxq_core as fxq
-
-from support.agreement import op_errors
+from fxq_core.testing.agreement import Agreement
 
 
 class Net(nn.Module):
@@ -39,10 +38,9 @@ def test_its_pattern_is_int8_on_every_engine_of_the_family(engine: str, net: nn.
 
 
 def test_its_op_agrees_with_the_reference(engine: str, net: nn.Module) -> None:
-    lowered, reference = (fxq.quantize(net, BATCHES, name) for name in (engine, "reference"))
-    errors = op_errors(lowered, reference, BATCHES[0])
-    assert set(errors) == {"first", "act", "last"}
-    assert max(errors.values()) <= 1
+    differences = Agreement(fxq.Quantizer(net, BATCHES[0], engine).calibrate(BATCHES)).differences(BATCHES[0])
+    assert set(differences) == {"first", "act", "last"}
+    assert max(found.codes for found in differences.values()) <= 1
 
 
 def test_without_it_the_op_stays_float_and_the_plan_says_so(net: nn.Module) -> None:

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = sorted((ROOT / "fxq_core").rglob("*.py"))
 NATIVE = [path for path in PACKAGE if path.is_relative_to(ROOT / "fxq_core" / "native")]
 CORE = [path for path in PACKAGE if path not in NATIVE]
+TESTING = [path for path in CORE if path.is_relative_to(ROOT / "fxq_core" / "testing")]
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 
 HARDWARE = re.compile(r"\b(fbgemm|qnnpack|xnnpack|onednn|x86|torchao|torch\.ao|quint8|qint8)\b", re.IGNORECASE)
@@ -54,6 +55,7 @@ def tree(path: Path) -> ast.Module:
 def test_the_sources_are_here() -> None:
     assert len(CORE) > 30
     assert NATIVE
+    assert TESTING
     assert PLUGINS
 
 
@@ -74,7 +76,9 @@ def imports(path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", CORE, ids=name_of)
 def test_the_core_imports_no_native_code_and_no_plugin(path: Path) -> None:
-    banned = ("fxq_core.native", "fxq_core.testing", "torch.ao", "torchao", *{p.parent.name for p in PLUGINS})
+    banned = ("fxq_core.native", "torch.ao", "torchao", *{p.parent.name for p in PLUGINS})
+    # the conformance kit is for tests, and needs what only tests have
+    banned = banned if path in TESTING else (*banned, "fxq_core.testing", "pytest", "hypothesis")
     assert [name for name in imports(path) if f"{name}.".startswith(tuple(f"{other}." for other in banned))] == []
 
 

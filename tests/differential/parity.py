@@ -1,4 +1,4 @@
-"""Every spelling that torch.ao configures for a static int8 kernel and that ``support.samples`` has no sample of."""
+"""Every spelling that torch.ao configures for a static int8 kernel and that the conformance kit has no sample of."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from support.samples import Sample
+from fxq_core.testing import Sample
+from fxq_core.testing.samples import VECTORS, VOLUMES
 
 
 class Functional(nn.Module):
@@ -49,21 +50,24 @@ class OfTwo(nn.Module):
 
 
 PARITY = {
-    "F.conv1d": Sample("conv1d", Functional(F.conv1d, 4, 8, 3), 1),
+    "F.conv1d": Sample("conv1d", Functional(F.conv1d, 4, 8, 3), VECTORS),
     "F.conv2d": Sample("conv2d", Functional(F.conv2d, 4, 8, 3, 3)),
-    "F.conv3d": Sample("conv3d", Functional(F.conv3d, 4, 8, 2, 2, 2), 3),
+    "F.conv3d": Sample("conv3d", Functional(F.conv3d, 4, 8, 2, 2, 2), VOLUMES),
     "F.conv2d, F.relu": Sample("conv2d_clamp", Functional(F.conv2d, 4, 8, 3, 3, relu=True)),
     "F.linear": Sample("linear", Functional(F.linear, 9, 7)),
     "F.linear, F.relu": Sample("linear_clamp", Functional(F.linear, 9, 7, relu=True)),
     "Linear, ReLU": Sample("linear_clamp", nn.Sequential(nn.Linear(7, 9), nn.ReLU())),
     "F.conv_transpose2d": Sample("conv_transpose2d", Functional(F.conv_transpose2d, 8, 8, 2, 2)),
-    "ConvTranspose3d": Sample("conv_transpose3d", nn.ConvTranspose3d(8, 4, 2), 3),
-    "Conv1d, BatchNorm1d, ReLU": Sample("conv1d_clamp", normed(nn.Conv1d(8, 6, 3), nn.BatchNorm1d(6), nn.ReLU()), 1),
+    "Conv1d, BatchNorm1d, ReLU": Sample(
+        "conv1d_clamp", normed(nn.Conv1d(8, 6, 3), nn.BatchNorm1d(6), nn.ReLU()), VECTORS
+    ),
     "Conv2d, BatchNorm2d": Sample("conv2d", normed(nn.Conv2d(8, 6, 3), nn.BatchNorm2d(6))),
-    "Conv3d, BatchNorm3d, ReLU": Sample("conv3d_clamp", normed(nn.Conv3d(8, 6, 2), nn.BatchNorm3d(6), nn.ReLU()), 3),
+    "Conv3d, BatchNorm3d, ReLU": Sample(
+        "conv3d_clamp", normed(nn.Conv3d(8, 6, 2), nn.BatchNorm3d(6), nn.ReLU()), VOLUMES
+    ),
     "ConvTranspose2d, BatchNorm2d": Sample("conv_transpose2d", normed(nn.ConvTranspose2d(8, 6, 2), nn.BatchNorm2d(6))),
     "Linear, BatchNorm1d": Sample(
-        "linear", nn.Sequential(nn.Flatten(), normed(nn.Linear(48, 6), nn.BatchNorm1d(6))), 1
+        "linear", nn.Sequential(nn.Flatten(), normed(nn.Linear(48, 6), nn.BatchNorm1d(6))), VECTORS
     ),
     **{
         f"{function.__module__.lstrip('_') or 'torch'}.{function.__name__}, {name}": Sample(
@@ -75,7 +79,9 @@ PARITY = {
     "torch.add": Sample("add", OfTwo(torch.add)),
     "torch.mul": Sample("mul", OfTwo(torch.mul)),
     "torch.matmul": Sample("matmul", lambda x: torch.matmul(x, F.hardswish(x).transpose(2, 3))),
-    "BatchNorm3d, ReLU": Sample("batch_norm3d_clamp", nn.Sequential(nn.Hardswish(), nn.BatchNorm3d(8), nn.ReLU()), 3),
+    "BatchNorm3d, ReLU": Sample(
+        "batch_norm3d_clamp", nn.Sequential(nn.Hardswish(), nn.BatchNorm3d(8), nn.ReLU()), VOLUMES
+    ),
     "ELU": Sample("elu", nn.ELU(0.7)),
     "F.hardswish": Sample("hardswish", F.hardswish),
     "F.leaky_relu": Sample("leaky_relu", lambda x: F.leaky_relu(x, 0.1)),
@@ -87,11 +93,11 @@ PARITY = {
     "tanh": Sample("tanh", lambda x: x.tanh()),
     "ReLU6": Sample("clamp", nn.Sequential(nn.MaxPool2d(2), nn.ReLU6())),
     "Hardtanh": Sample("clamp", nn.Sequential(nn.MaxPool2d(2), nn.Hardtanh(-0.3, 0.3))),
-    "F.max_pool1d": Sample("max_pool1d", lambda x: F.max_pool1d(x, 2), 1),
-    "F.max_pool3d": Sample("max_pool3d", lambda x: F.max_pool3d(x, 2), 3),
-    "F.avg_pool3d": Sample("avg_pool3d", lambda x: F.avg_pool3d(x, 2), 3),
-    "torch.adaptive_avg_pool1d": Sample("adaptive_avg_pool1d", lambda x: torch.adaptive_avg_pool1d(x, 3), 1),
-    "F.adaptive_avg_pool3d": Sample("adaptive_avg_pool3d", lambda x: F.adaptive_avg_pool3d(x, 2), 3),
+    "F.max_pool1d": Sample("max_pool1d", lambda x: F.max_pool1d(x, 2), VECTORS),
+    "F.max_pool3d": Sample("max_pool3d", lambda x: F.max_pool3d(x, 2), VOLUMES),
+    "F.avg_pool3d": Sample("avg_pool3d", lambda x: F.avg_pool3d(x, 2), VOLUMES),
+    "torch.adaptive_avg_pool1d": Sample("adaptive_avg_pool1d", lambda x: torch.adaptive_avg_pool1d(x, 3), VECTORS),
+    "F.adaptive_avg_pool3d": Sample("adaptive_avg_pool3d", lambda x: F.adaptive_avg_pool3d(x, 2), VOLUMES),
     "F.pixel_shuffle": Sample("pixel_shuffle", lambda x: F.pixel_shuffle(x, 2)),
     "PixelUnshuffle": Sample("pixel_unshuffle", nn.Sequential(nn.MaxPool2d((1, 2), (1, 1)), nn.PixelUnshuffle(2))),
     "torch.narrow": Sample("narrow", lambda x: torch.narrow(x, 1, 2, 4)),

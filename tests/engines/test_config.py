@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 import fxq_core as fxq
-
-from support.agreement import op_errors
+from fxq_core.testing.agreement import Agreement
 
 
 class Net(nn.Module):
@@ -27,11 +26,10 @@ def test_weights_with_one_scale(engine: str, registry: fxq.Registry) -> None:
         torch.manual_seed(0)
         net, x = Net().eval(), torch.randn(4, 3, 8, 8)
     rules = (fxq.Rule("*", weight="per-tensor"), fxq.Rule("head", weight_observer="histogram"))
-    lowered: list[Any] = [
-        fxq.quantize(net, [x], name, fxq.Config(rules=rules), registry) for name in (engine, "reference")
-    ]
+    agreement = Agreement(fxq.Quantizer(net, x, engine, fxq.Config(rules=rules), registry).calibrate([x]))
     for name in ("conv", "depthwise", "up", "head"):
-        assert lowered[0].get_submodule(name).weight_scale.dim() == 0
-    errors = op_errors(lowered[0], lowered[1], x)
-    assert len(errors) >= 4
-    assert max(errors.values()) <= 1
+        layer: Any = agreement.lowered.get_submodule(name)
+        assert layer.weight_scale.dim() == 0
+    differences = agreement.differences(x)
+    assert len(differences) >= 4
+    assert max(found.codes for found in differences.values()) <= 1

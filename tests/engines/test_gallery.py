@@ -13,10 +13,10 @@ from torch.utils._pytree import tree_structure
 import fxq_core as fxq
 from fxq_core.capture.calls import as_arguments
 from fxq_core.quantized_module import QuantizedModule
+from fxq_core.testing.agreement import Agreement
 
 from gallery import GALLERY
 from gallery.statistics import call
-from support.agreement import on_reference, op_errors
 from support.coverage import LAYERS, Coverage, floats, measure, sqnr
 
 # why a convolution or linear layer of a network may stay float, on any engine
@@ -59,9 +59,9 @@ def test_every_op_is_within_one_code_of_the_reference(
     found = measured(name, engine)
     torch.manual_seed(2)
     args, kwargs = as_arguments(GALLERY[name].inputs(3))
-    errors = op_errors(found.qmodel, on_reference(found.quantizer), *args, **kwargs)
-    assert len(errors) >= found.int8
-    assert max(errors.values()) <= 1, {node: error for node, error in errors.items() if error > 1}
+    differences = Agreement(found.quantizer).differences(*args, **kwargs)
+    assert len(differences) >= found.int8
+    assert {node: str(apart) for node, apart in differences.items() if apart.codes > 1} == {}
 
 
 def test_its_outputs_keep_their_structure(engine: str, name: str, measured: Callable[[str, str], Coverage]) -> None:

@@ -10,10 +10,10 @@ from torch import nn
 
 import fxq_core as fxq
 from fxq_core.native.layers import PackedLayer
+from fxq_core.testing.agreement import Agreement
 
 from networks.mobilenet import MobileNetV2
 from networks.resnet import ResNet18
-from support.agreement import op_errors
 
 NETWORKS = {"resnet18": lambda: ResNet18(width=16, classes=10), "mobilenet_v2": lambda: MobileNetV2(classes=10)}
 
@@ -42,12 +42,11 @@ def test_every_op_agrees_and_the_network_is_close_to_float(
 ) -> None:
     torch.manual_seed(1)
     batches = [torch.randn(4, 3, 64, 64) for _ in range(4)]
-    reference = fxq.quantize(model, batches, "reference", registry=registry)
-    lowered = fxq.quantize(model, batches, engine, registry=registry)
+    agreement = Agreement(fxq.Quantizer(model, batches[0], engine, registry=registry).calibrate(batches))
     x = torch.randn(16, 3, 64, 64)
-    assert max(op_errors(lowered, reference, x).values()) <= 1
+    assert max(found.codes for found in agreement.differences(x).values()) <= 1
     with torch.no_grad():
-        assert sqnr(model(x), lowered(x)) > 30
+        assert sqnr(model(x), agreement.lowered(x)) > 30
 
 
 def test_resnet18_is_int8_from_end_to_end(engine: str, registry: fxq.Registry) -> None:

@@ -13,9 +13,8 @@ from torch import fx, nn
 
 import fxq_core as fxq
 from fxq_core.reference import emit_any
+from fxq_core.testing.samples import SAMPLES
 from seed_defects.oracle import int8_weight, module, on_grid, quantized
-
-from support.samples import SAMPLES, SHAPES, Between
 
 IMAGE = (2, 3, 8, 8)
 
@@ -183,8 +182,7 @@ def test_seed_18_a_chain_enters_at_either_argument_and_may_be_refused(forward: C
 @pytest.mark.parametrize("name", SAMPLES)
 def test_seed_19_every_spelling_is_int8(name: str, registry: fxq.Registry) -> None:
     sample = SAMPLES[name]
-    x = torch.randn(2, 5, *SHAPES[sample.dims])
-    qmodel, _ = quantized(Between(sample), x, registry=registry)
+    qmodel, _ = quantized(sample.model(), sample.batch(2), registry=registry)
     assert sample.pattern in {row.pattern for row in fxq.report(qmodel).rows if row.quantized}
 
 

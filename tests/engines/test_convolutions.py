@@ -1,0 +1,40 @@
+"""Convolutions of every geometry that torch takes, from the float layer on: at most one code off, and no crash."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import example, given, settings, strategies as st
+from torch import nn
+
+import fxq_core as fxq
+from fxq_core.testing.agreement import Agreement
+from fxq_core.testing.strategies import ConvArguments, conv_arguments
+
+# windows in the padding alone, where oneDNN's kernels for dilated groups read what is not there
+IN_PADDING = (
+    ConvArguments(
+        in_channels=4, out_channels=6, kernel_size=(1,), stride=(2,), padding=(1,), dilation=(3,), groups=2,
+        bias=True, size=(1,),
+    ),
+    ConvArguments(
+        in_channels=12, out_channels=8, kernel_size=(4, 1), stride=(3, 3), padding=(3, 2), dilation=(2, 2), groups=4,
+        bias=True, size=(12, 1),
+    ),
+)  # fmt: skip
+
+
+@settings(max_examples=80, deadline=None)
+@given(arguments=st.integers(1, 3).flatmap(lambda dims: conv_arguments(dims=dims)))
+@example(arguments=IN_PADDING[0])
+@example(arguments=IN_PADDING[1])
+def test_a_convolution_is_within_one_code_of_the_reference(
+    engine: str, registry: fxq.Registry, arguments: ConvArguments
+) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = nn.Sequential(arguments.module()).eval()
+        x, unseen = torch.randn(arguments.shape(3)), torch.randn(arguments.shape(2))
+    agreement = Agreement(fxq.Quantizer(model, x, engine, registry=registry).calibrate([x]))
+    found = agreement.differences(unseen)
+    assert list(found) == ["_0"]
+    assert found["_0"].codes <= 1, str(found["_0"])
