@@ -78,13 +78,13 @@ def look_up(x: torch.Tensor, table: torch.Tensor) -> torch.Tensor:
     return table[x.long()]
 
 
-def centred(x: torch.Tensor, zero_point: int) -> torch.Tensor:
-    """The distances from zero, as float64, for an average."""
+def distances(x: torch.Tensor, zero_point: int) -> torch.Tensor:
+    """The distances of codes from the one of 0, as float64, in which they are exact."""
     return x.double() - zero_point
 
 
 def nearest(x: torch.Tensor, zero_point: int) -> torch.Tensor:
-    """The codes of averages of distances from zero: what dividing their integer sum gives, halves rounded to even.
+    """The codes of averages of distances: what dividing their integer sum gives, halves rounded to even.
 
     float64 is no more than a vehicle here. Sums of fewer than ``2**45`` distances are exact in it. A quotient that ends
     in a half is exact too, also where it is divided by height and width in turn, and any other is at least

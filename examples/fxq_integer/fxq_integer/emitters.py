@@ -72,16 +72,9 @@ def _concatenated(ctx: LoweringContext, tensors: tuple[fx.Node, ...], dim: int) 
     return ctx.call(arithmetic.concatenate, tensors, tuple(map(tuple, ctx.input_qparams)), dim, *ctx.output)
 
 
-def pad(match: Match, ctx: LoweringContext) -> fx.Node:
-    """Pad with the code of 0."""
-    module: Any = match.modules[0]
-    amounts = arguments(match.output, None)["pad"] if module is None else module.padding
-    return ctx.call(torch.nn.functional.pad, ctx.inputs[0], amounts, "constant", ctx.output.zero_point)
-
-
-def average(match: Match, ctx: LoweringContext) -> fx.Node:
-    """The op itself, over exact distances from zero."""
-    distances = ctx.call(arithmetic.centred, ctx.inputs[0], ctx.output.zero_point)
+def on_distances(match: Match, ctx: LoweringContext) -> fx.Node:
+    """For an op that averages, or that pads with 0: the op itself, over exact distances from zero."""
+    distances = ctx.call(arithmetic.distances, ctx.inputs[0], ctx.output.zero_point)
     return ctx.call(arithmetic.nearest, ctx.copy({match.inputs[0]: distances}), ctx.output.zero_point)
 
 

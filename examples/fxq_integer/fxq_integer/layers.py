@@ -107,5 +107,6 @@ def dilated(weight: torch.Tensor, dilation: tuple[int, ...]) -> torch.Tensor:
         return weight
     sizes = [(size - 1) * step + 1 for size, step in zip(weight.shape[2:], dilation, strict=True)]
     spread = weight.new_zeros(*weight.shape[:2], *sizes)
-    spread[(..., *(slice(None, None, step) for step in dilation))] = weight
+    taps: Any = (..., *(slice(None, None, step) for step in dilation))
+    spread[taps] = weight
     return spread

@@ -25,8 +25,8 @@ CLAMPED: Mapping[str, Emit] = MappingProxyType(
     }
 )
 AVERAGES = (
-    "avg_pool1d", "avg_pool2d", "avg_pool3d",
-    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "mean",
+    "avg_pool1d", "avg_pool2d", "avg_pool3d", "mean",
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d",
 )  # fmt: skip
 MOVES = (
     "max_pool2d", "max_pool3d", "amax", "amin", "chunk", "getitem", "narrow", "flatten", "unflatten", "reshape",
@@ -38,7 +38,7 @@ EMITTERS: Mapping[str, Emit] = MappingProxyType(
     {
         **CLAMPED,
         **{f"{name}_clamp": emitter for name, emitter in CLAMPED.items()},
-        **dict.fromkeys(AVERAGES, emit.average),
+        **dict.fromkeys((*AVERAGES, "pad"), emit.on_distances),
         **dict.fromkeys(MOVES, emit.same),
         **dict.fromkeys(TABLES, emit.table),
         "quantize": emit.quantize,
@@ -47,7 +47,6 @@ EMITTERS: Mapping[str, Emit] = MappingProxyType(
         "clamp": emit.clamp,
         "cat": emit.cat,
         "stack": emit.stack,
-        "pad": emit.pad,
         "max_pool1d": emit.as_floats,
         "identity": emit.nothing,
     }

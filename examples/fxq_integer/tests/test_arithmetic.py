@@ -78,12 +78,12 @@ def test_averages_are_quotients_of_integers(height: int, width: int, zero_point:
     x = torch.randint(0, 256, (1, 3, height, width), generator=torch.Generator().manual_seed(seed)).to(torch.uint8)
     # Python rounds a fraction's half to even
     wanted = [round(Fraction(int(x[0, c].long().sum()), height * width) - zero_point) + zero_point for c in range(3)]
-    distances = arithmetic.centred(x, zero_point)
+    own = arithmetic.distances(x, zero_point)
     for floats in (
-        F.adaptive_avg_pool2d(distances, 1),
-        F.avg_pool2d(distances, (height, width)),
-        distances.mean((2, 3)),
-        F.adaptive_avg_pool2d(distances.contiguous(memory_format=torch.channels_last), 1),
+        F.adaptive_avg_pool2d(own, 1),
+        F.avg_pool2d(own, (height, width)),
+        own.mean((2, 3)),
+        F.adaptive_avg_pool2d(own.contiguous(memory_format=torch.channels_last), 1),
     ):
         assert arithmetic.nearest(floats, zero_point).flatten().tolist() == wanted
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import nn
 
 from fxq_core.testing import EngineSuite, Sample
@@ -19,6 +20,7 @@ class TestInteger(EngineSuite):
         "strided groups": Sample(
             "conv2d_clamp", nn.Sequential(nn.Conv2d(8, 4, 3, 2, groups=2), nn.Hardtanh(-0.2, 0.3))
         ),
+        "pad by its shape": Sample("pad", lambda x: F.pad(x, (0, x.shape[-1] % 4, x.size(2) // 3, 0))),
         "linear of features": Sample("linear", nn.Linear(8, 6), (8,)),
     }
     rejected = {

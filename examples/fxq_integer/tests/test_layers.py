@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings, strategies as st
 
+from fxq_core.testing import strategies
 from fxq_integer.engine import reject
 from fxq_integer.fixed_point import code_range, fixed_point
 from fxq_integer.layers import IntegerConv, IntegerLinear
@@ -52,25 +52,24 @@ def convolved(layer: IntegerConv, x: torch.Tensor, limits: tuple[float, float]) 
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.data(), st.integers(1, 3), st.integers(1, 3), st.booleans())
-def test_a_convolution_is_the_sum_that_the_paper_writes(data: Any, dims: int, groups: int, biased: bool) -> None:
-    def numbers(low: int, high: int) -> tuple[int, ...]:
-        return tuple(data.draw(st.lists(st.integers(low, high), min_size=dims, max_size=dims)))
-
-    kernel, stride, padding, dilation = numbers(1, 3), numbers(1, 2), numbers(0, 2), numbers(1, 2)
-    size = tuple(
-        step * (taps - 1) + 1 + data.draw(st.integers(0, 2)) for taps, step in zip(kernel, dilation, strict=True)
-    )
-    seed = data.draw(st.integers(0, 2**31))
-    inputs, outputs = data.draw(st.integers(1, 2)), groups * data.draw(st.integers(1, 2))
-    scale = 0.001 + torch.rand(outputs, generator=torch.Generator().manual_seed(seed)) / 10
-    bias = random(seed, -999, 1000, outputs) / 100.0 if biased else None
-    weight = random(seed, -127, 128, outputs, inputs, *kernel).to(torch.int8)
-    layer = IntegerConv(weight, scale, bias, stride, padding, dilation, groups)
-    x = random(seed, 0, 256, 2, inputs * groups, *size).to(torch.uint8)
+@given(
+    st.integers(1, 3).flatmap(
+        lambda dims: strategies.conv_arguments(
+            dims, max_kernel=3, max_stride=2, max_padding=2, max_dilation=2, max_groups=3, max_multiple=2, max_output=3
+        )
+    ),
+    st.integers(0, 2**31),
+)
+def test_a_convolution_is_the_sum_that_the_paper_writes(conv: strategies.ConvArguments, seed: int) -> None:
+    scale = 0.001 + torch.rand(conv.out_channels, generator=torch.Generator().manual_seed(seed)) / 10
+    bias = random(seed, -999, 1000, conv.out_channels) / 100.0 if conv.bias else None
+    per_group = conv.in_channels // conv.groups
+    weight = random(seed, -127, 128, conv.out_channels, per_group, *conv.kernel_size).to(torch.int8)
+    layer = IntegerConv(weight, scale, bias, conv.stride, conv.padding, conv.dilation, conv.groups)
+    x = random(seed, 0, 256, *conv.shape(2)).to(torch.uint8)
     for limits in (NO_LIMITS, (0.0, 6.0)):
         result = layer(x, *INPUT, *OUTPUT, *limits)
-        assert result.dtype is torch.uint8
+        assert (result.dtype, result.shape[2:]) == (torch.uint8, conv.output_size)
         assert torch.equal(result, convolved(layer, x, limits))
 
 
@@ -84,6 +83,14 @@ def test_a_linear_layer_is_a_convolution_of_one_point(shape: tuple[int, ...], bi
     conv = IntegerConv(weight.reshape(4, 6, 1), scale, bias, (1,), (0,), (1,), 1)
     points = convolved(conv, x.reshape(-1, 6, 1), NO_LIMITS)
     assert torch.equal(result, points.reshape(*shape, 4))
+
+
+def test_the_bias_is_rounded_to_the_nearest_step_of_the_sum() -> None:
+    bias = torch.tensor([0.06, 0.07, -0.06, -0.07, 1.0])
+    layer = IntegerLinear(torch.ones(5, 2, dtype=torch.int8), torch.tensor(0.5), bias)
+    zeros = torch.full((1, 2), 100, dtype=torch.uint8)
+    # a step is 0.25 * 0.5, which is one code of the result, too
+    assert layer(zeros, 0.25, 100, 0.125, 50, *NO_LIMITS).tolist() == [[50, 51, 50, 49, 58]]
 
 
 def test_one_scale_for_the_whole_weight_is_one_for_each_channel() -> None:

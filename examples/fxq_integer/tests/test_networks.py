@@ -13,8 +13,8 @@ from fxq_integer import arithmetic
 
 from fxq_integer_networks import MobileNet, ResNet
 
-# the two ends, and the inside of an average, which says why its float64 is integer arithmetic
-FLOAT = {arithmetic.dequantize, arithmetic.centred}
+# the two ends, and the inside of an average or a pad, which says why its float64 is integer arithmetic
+FLOAT = {arithmetic.dequantize, arithmetic.distances}
 
 
 class Observed(fx.Interpreter):
@@ -40,7 +40,7 @@ def test_a_network_runs_wholly_in_codes(network: type[nn.Module]) -> None:
     assert [row.op for row in rows if not row.quantized] == ["placeholder", "output"], fxq.report(lowered)
     observed = Observed(lowered)
     observed.run(batches[0])
-    averages = {user for node in observed.dtypes if node.target is arithmetic.centred for user in node.users}
+    averages = {user for node in observed.dtypes if node.target is arithmetic.distances for user in node.users}
     for node, dtype in observed.dtypes.items():
         inside = node.op not in ("placeholder", "output") and node.target not in FLOAT and node not in averages
         assert not inside or dtype is torch.uint8, node.format_node()
