@@ -52,13 +52,6 @@ def why_unusable(registry: Registry, name: str) -> str | None:
     return f"{_state(registry, name)}; {_remedy(registry, name)}"
 
 
-def why_unusable(registry: Registry, name: str) -> str | None:
-    """Why an engine, installed or not, can't be used here, and what to do about it; None if it can."""
-    if name in registry.engines:
-        return _refusal(registry.engines[name])
-    return f"{_state(registry, name)}; {_remedy(registry, name)}"
-
-
 def _named(registry: Registry, name: str) -> Engine:
     engine = registry.engines.get(name)
     if engine is None:
