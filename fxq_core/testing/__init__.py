@@ -22,7 +22,8 @@ except ImportError as error:
 from fxq_core.testing import strategies
 from fxq_core.testing.engine_suite import EngineSuite
 from fxq_core.testing.lowering_suite import LoweringSuite
+from fxq_core.testing.networks import Network
 from fxq_core.testing.observer_suite import ObserverSuite
 from fxq_core.testing.sample import Sample
 
-__all__ = ["EngineSuite", "LoweringSuite", "ObserverSuite", "Sample", "strategies"]
+__all__ = ["EngineSuite", "LoweringSuite", "Network", "ObserverSuite", "Sample", "strategies"]

@@ -50,9 +50,12 @@ class ObserverSuite:
 
     _build: ClassVar[Any]
 
-    def observed(self, *streams: Stream) -> Observer:
-        """A fresh observer that saw these streams."""
-        cls = type(self)
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Load the plugins once: a law would do it for each of its examples if that fails."""
+        type(self)._spec()
+
+    @classmethod
+    def _spec(cls) -> Any:
         if "_build" not in vars(cls):
             observers = cls.registry().observers
             if cls.observer not in observers:
@@ -61,7 +64,11 @@ class ObserverSuite:
                     f"the distribution first (loaded: {', '.join(sorted(observers))})"
                 )
             cls._build = observers[cls.observer]
-        observer: Observer = cls._build.build(cls.spec)
+        return cls._build
+
+    def observed(self, *streams: Stream) -> Observer:
+        """A fresh observer that saw these streams."""
+        observer: Observer = self._spec().build(self.spec)
         for stream in streams:
             for value in stream:
                 observer.observe(value)

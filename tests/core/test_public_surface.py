@@ -22,6 +22,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     "fxq_core.plan": ("Verdict",),
     "fxq_core.reference": ("REFERENCE",),
     "fxq_core.report": ("Row",),
+    "fxq_core.testing": ("EngineSuite", "LoweringSuite", "Network", "ObserverSuite", "Sample"),
+    "fxq_core.testing.strategies": ("ConvArguments", "conv_arguments", "numbers", "shapes", "tensors"),
 }
 HOW = f"""
 The public surface is not what {FILE.name} says. If it is meant to change, write the file anew with

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import nn
 
-from fxq_core.testing import EngineSuite, Sample
-from fxq_core.testing.networks import Network
+from fxq_core.testing import EngineSuite, Network, Sample
 
 from fxq_integer_networks import MobileNet, ResNet
 

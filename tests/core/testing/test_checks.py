@@ -13,7 +13,7 @@ import fxq_core as fxq
 from fxq_core.testing import LoweringSuite, Sample, checks
 
 from support import signs
-from support.distributions import load
+from support.distributions import CORE, load
 from support.plain import UNIT, PlainPlugin, dequantize, quantize
 from support.signs import Sign, SignPlugin, emitter, suite_of
 
@@ -276,3 +276,14 @@ def test_sqnr() -> None:
     assert checks.sqnr(x, x + torch.tensor([0.3, 0.4])) == pytest.approx(20)
     assert checks.sqnr(x, x) == float("inf")
     assert checks.sqnr(torch.zeros(2), x) == -float("inf")
+
+
+def test_the_layers_around_an_op_to_reject_may_be_of_its_pattern() -> None:
+    odd = nn.Conv1d(8, 8, 3)
+    odd.register_forward_hook(lambda *_: None)
+    registry = load()
+    case = checks.Case("hooked", Sample("conv1d", odd, (8, 6)), registry.engines["reference"], registry)
+    checks.check_rejection(case, "conv1d", CORE)
+    case = checks.Case("plain", Sample("conv1d", nn.Conv1d(8, 8, 3), (8, 6)), registry.engines["reference"], registry)
+    with pytest.raises(AssertionError, match="node 'op' is int8 by pattern 'conv1d'; it was to be rejected"):
+        checks.check_rejection(case, "conv1d", CORE)
