@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeVar
@@ -86,6 +88,7 @@ def load_plugins(
     discovery.refuse_namesakes(chosen)
     loaded: list[Plugin] = []
     failures: list[Failure] = []
+    filters = warnings.filters[:]
     given = [discovery.given(plugin) for plugin in plugins]
     for found in (discovery.core(builtin.CorePlugin()), *given, *chosen):
         outcome = loading.load(found)
@@ -98,13 +101,25 @@ def load_plugins(
         loaded = [other for other in loaded if other is not plugin]
         failures.append(Failure(plugin.provider, error, error))
     control.check_required(wanted, [plugin.provider for plugin in loaded], failures, left_out)
-    for failure in failures:
-        who = f"plugin {failure.provider} (entry point {failure.provider.entry_point!r})"
-        message = f"{who} failed to load: {failure.error}"
-        if strict:
-            raise PluginError(f"{message}; mend it, uninstall it, or block it")
-        warn(PluginWarning(f"{message}; everything else works without it"))
+    with _filters_as_they_were(filters):
+        for failure in failures:
+            who = f"plugin {failure.provider} (entry point {failure.provider.entry_point!r})"
+            message = f"{who} failed to load: {failure.error}"
+            if strict:
+                raise PluginError(f"{message}; mend it, uninstall it, or block it")
+            warn(PluginWarning(f"{message}; everything else works without it"))
     return merge(loaded, failures, left_out, strict)
+
+
+@contextlib.contextmanager
+def _filters_as_they_were(filters: Sequence[Any]) -> Iterator[None]:
+    """Filters that a plugin sets at import hide nothing that is told of other plugins, and make it no error."""
+    if warnings.filters == filters:
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.filters[:] = filters  # type: ignore[index]
+        yield
 
 
 def merge(

@@ -53,7 +53,7 @@ class Fxq(click.Group):
         """Run a command; whatever it raises becomes one line, after its traceback if that was asked for."""
         try:
             return super().invoke(ctx)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if ctx.params["traceback"]:
                 traceback.print_exc()
             if isinstance(error, STOPS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from rich.text import Text
 
 from fxq_core import tables
 from fxq_core.errors import EngineWarning, NothingQuantizedWarning, PluginWarning
+from fxq_core.registry import Registry, load_plugins
 
 # how narrow the last column of a table may become
 FOLDED = 30
@@ -45,6 +47,12 @@ def warnings_as_lines() -> Iterator[None]:
 
         warnings.showwarning = show  # type: ignore[assignment]
         yield
+
+
+def installed() -> Registry:
+    """The core and the installed plugins; whatever they print while they are loaded is no part of the result."""
+    with contextlib.redirect_stdout(sys.stderr):
+        return load_plugins()
 
 
 class Rows(NamedTuple):

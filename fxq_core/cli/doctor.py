@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import click
 
-from fxq_core.cli import machine, plugins
+from fxq_core.cli import console, machine, plugins
 from fxq_core.cli.engines import advertised, in_torch
 from fxq_core.cli.selftest import self_test
 from fxq_core.discovery import CORE
@@ -14,7 +14,7 @@ from fxq_core.engines import why_unusable
 from fxq_core.errors import FxqError, one_line
 from fxq_core.hookspecs import API_VERSION
 from fxq_core.reference import REFERENCE
-from fxq_core.registry import Registry, load_plugins
+from fxq_core.registry import Registry
 
 DISTRIBUTIONS = (CORE, "torch", "pluggy", "click", "rich")
 
@@ -39,7 +39,7 @@ def command(ctx: click.Context) -> None:
     """
     faults: list[str] = []
     try:
-        registry = load_plugins()
+        registry = console.installed()
     except FxqError as error:
         registry = None
         faults.append(str(error))
@@ -99,6 +99,6 @@ def _tested(registry: Registry, name: str) -> tuple[str, bool]:
         outcome = self_test(registry, name)
     except FxqError as error:
         return str(error), True
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return one_line(error), True
     return str(outcome), outcome.fault

@@ -10,7 +10,7 @@ import torch
 from fxq_core.cli import console
 from fxq_core.engines import choose_engine, why_unusable
 from fxq_core.errors import EngineError
-from fxq_core.registry import Registry, load_plugins
+from fxq_core.registry import Registry
 
 HEADER = ("engine", "claimed by", "in torch", "usable", "why not")
 STYLES = {"yes": "green", "no": "red", "current": "bold"}
@@ -23,9 +23,14 @@ def command() -> None:
     Being advertised is no proof: each engine that a plugin claims is probed by running a few tiny ops. The last line
     says which engine fxq takes when none is named.
 
+    \b
+    Examples:
+      fxq engines
+      fxq engines | grep yes
+
     Exit code: 0, also if no engine is usable.
     """
-    registry = load_plugins()
+    registry = console.installed()
     console.table(console.rows(HEADER, _rows(registry)), STYLES)
     try:
         engine = choose_engine(registry, None)

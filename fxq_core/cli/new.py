@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 import fxq_core as fxq
-from fxq_core.cli import scaffold
+from fxq_core.cli import console, scaffold
 
 
 @click.command("new")
@@ -35,7 +35,7 @@ def command(kind: str, name: str, directory: Path | None) -> None:
 
     Exit codes: 0, and 1 if the name or the folder won't do.
     """
-    dist = scaffold.named(kind, name, fxq.load_plugins())
+    dist = scaffold.named(kind, name, console.installed())
     folder = Path(dist) if directory is None else directory
     files = scaffold.render(kind, dist, fxq.API_VERSION)
     scaffold.write(files, folder)

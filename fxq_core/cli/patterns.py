@@ -9,7 +9,7 @@ import click
 from fxq_core.cli import console
 from fxq_core.engines import why_unusable
 from fxq_core.errors import EngineError
-from fxq_core.registry import EVERY_PATTERN, Registry, load_plugins
+from fxq_core.registry import EVERY_PATTERN, Registry
 from fxq_core.types import Lowering
 
 
@@ -30,7 +30,7 @@ def command(engine: str | None) -> None:
 
     Exit codes: 0; 1 if there is no such engine.
     """
-    registry = load_plugins()
+    registry = console.installed()
     dormant = _dormant(registry)
     engines, asleep = sorted(registry.engines), sorted({low.engine for low in dormant.values()})
     if engine is not None:

@@ -10,7 +10,7 @@ import click
 
 from fxq_core.cli import console
 from fxq_core.discovery import Plugin
-from fxq_core.registry import Registry, load_plugins
+from fxq_core.registry import Registry
 
 HEADER = ("plugin", "version", "entry point", "api", "state", "provides")
 LOWERINGS = "fxq_lowerings"
@@ -33,7 +33,7 @@ def command(verbose: bool) -> None:
 
     Exit codes: 0, also if a plugin failed to load, which stderr names; 1 if two plugins are in conflict.
     """
-    registry = load_plugins()
+    registry = console.installed()
     console.table(console.rows(HEADER, rows(registry)), STYLES)
     if verbose:
         for plugin in sorted(registry.plugins, key=_order):

@@ -61,7 +61,7 @@ def test_every_command_has_help_with_its_exit_codes(command: click.Command) -> N
     assert "Exit code" in result.stdout
 
 
-@pytest.mark.parametrize("name", ["", "patterns", "plugins", "explain", "doctor"])
+@pytest.mark.parametrize("name", ["", "engines", "patterns", "plugins", "explain", "doctor", "new"])
 def test_help_has_examples(name: str) -> None:
     assert f"\n  Examples:\n    fxq {name}" in fxq(*filter(None, [name]), "--help").stdout
 
@@ -101,6 +101,7 @@ def failing(error: BaseException) -> click.Group:
         (fxq_core.EngineError("no such engine"), "error: no such engine\n"),
         (click.ClickException("no such model"), "error: no such model\n"),
         (RuntimeError("first\nsecond"), "error: RuntimeError: first; 'fxq --traceback fail ...' says where\n"),
+        (SystemExit(0), "error: SystemExit: 0; 'fxq --traceback fail ...' says where\n"),
         (KeyboardInterrupt(), "\nerror: interrupted\n"),
     ],
 )
@@ -140,6 +141,25 @@ def test_with_a_plugin_that_crashes_every_command_works_and_names_it(
     assert result.stderr.startswith(BROKEN)
     assert result.stderr.count("fxq-broken") == 1
     assert result.stdout
+
+
+@pytest.mark.parametrize("action", ["ignore", "error"])
+def test_a_plugin_that_filters_warnings_hides_no_other_and_breaks_nothing(action: str, install: Install) -> None:
+    install("fxq-broken", "raise ImportError('no kernel')")
+    install("fxq-filters", f"import warnings\nwarnings.simplefilter({action!r})\n" + hook("fxq_patterns", "return ()"))
+    result = fxq("plugins")
+    assert (result.exit_code, result.stderr) == (0, BROKEN)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_what_a_plugin_prints_at_import_is_no_part_of_the_result(
+    name: str, install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    install("fxq-talks", "print('hello')\n" + hook("fxq_patterns", "return ()"))
+    result = fxq(*EVERY[name])
+    assert result.stderr.startswith("hello\n")
+    assert "hello" not in result.stdout
 
 
 def test_the_names_above_are_all_that_there_are() -> None:
