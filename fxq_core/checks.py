@@ -9,7 +9,7 @@ from typing import Any
 NAME, FUNCTION, MAYBE_FUNCTION, NUMBER, FLAG = "a name", "callable", "callable or None", "a whole number", "a bool"
 _HOLDS: Mapping[str, Callable[[Any], bool]] = MappingProxyType(
     {
-        NAME: lambda value: isinstance(value, str) and value != "",
+        NAME: lambda value: isinstance(value, str) and value == value.strip() != "" and value.isprintable(),
         FUNCTION: callable,
         MAYBE_FUNCTION: lambda value: value is None or callable(value),
         NUMBER: lambda value: isinstance(value, int),

@@ -115,7 +115,7 @@ class Pattern:
             if not isinstance(spelling, str) and not callable(spelling):
                 raise ValueError(f"{spelling!r} is no module type, function or method name")
         object.__setattr__(self, "ops", steps)
-        check(self, priority=NUMBER, shares_qparams=FLAG, weight_only=FLAG, reject=MAYBE_FUNCTION)
+        check(self, name=NAME, priority=NUMBER, shares_qparams=FLAG, weight_only=FLAG, reject=MAYBE_FUNCTION)
 
 
 def _is_set(step: Any) -> bool:
