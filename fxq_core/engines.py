@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from fxq_core.control import REMEDIES
-from fxq_core.errors import EngineError, EngineWarning, one_line, warn
+from fxq_core.errors import EngineError, EngineWarning, one_line, shown, warn
 from fxq_core.reference import REFERENCE
 from fxq_core.registry import Registry
 from fxq_core.types import Engine
@@ -75,9 +75,11 @@ def _refusal(engine: Engine) -> str | None:
         raise
     except BaseException as error:  # also one that calls sys.exit()
         return f"its check failed with {one_line(error)}"
-    if reason is None or (isinstance(reason, str) and reason):
-        return reason
-    return f"its check returned {reason!r}, which is neither a sentence nor None"
+    if reason is None:
+        return None
+    if isinstance(reason, str) and reason.strip():
+        return " ".join(reason.split())
+    return f"its check returned {shown(reason)}, which is neither a sentence nor None"
 
 
 def _state(registry: Registry, name: str) -> str:

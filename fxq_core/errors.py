@@ -6,6 +6,9 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+# what others write goes into a sentence, and must leave one
+LONGEST_ERROR, LONGEST_VALUE = 500, 200
+
 
 def one_line(error: BaseException) -> str:
     """An error's type and the first line of what it says, however little or much that is."""
@@ -13,7 +16,19 @@ def one_line(error: BaseException) -> str:
         lines = str(error).strip().splitlines()
     except Exception:
         lines = []
-    return ": ".join((type(error).__name__, *lines[:1]))
+    return _cut(": ".join((type(error).__name__, *lines[:1])), LONGEST_ERROR)
+
+
+def shown(value: object) -> str:
+    """What a plugin gave where something else was wanted, in one line; by its type if it can't be written."""
+    try:
+        return _cut(" ".join(repr(value).split()), LONGEST_VALUE)
+    except Exception:
+        return f"a {type(value).__name__}"
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 def any_of(ways: Sequence[str]) -> str:

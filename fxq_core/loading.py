@@ -17,7 +17,7 @@ import pluggy
 
 from fxq_core import compatibility, hookspecs
 from fxq_core.discovery import RECORD_TYPES, Failure, Found, Plugin
-from fxq_core.errors import PluginError, one_line
+from fxq_core.errors import PluginError, one_line, shown
 from fxq_core.types import Lowering, Provider
 
 
@@ -72,7 +72,7 @@ def _collect(plugin: Any, provider: Provider, specs: Any) -> dict[str, tuple[Any
         for record in yielded:
             if not isinstance(record, expected):
                 kind = expected.__name__
-                raise PluginError(f"{hook} yielded {record!r}, which is no {kind}; yield {kind} records only")
+                raise PluginError(f"{hook} yielded {shown(record)}, which is no {kind}; yield {kind} records only")
         said = [_thing(record) for record in yielded]
         if twice := next((thing for thing in said if said.count(thing) > 1), None):
             raise PluginError(f"it provides {twice} twice")
@@ -99,4 +99,4 @@ def _call(hook: str, function: Any) -> list[Any]:
     except BaseException as error:
         raise PluginError(f"{hook} raised {one_line(error)}") from error
     kind = RECORD_TYPES[hook].__name__
-    raise PluginError(f"{hook} returned {returned!r}; yield {kind} records, or return a list of them")
+    raise PluginError(f"{hook} returned {shown(returned)}; yield {kind} records, or return a list of them")

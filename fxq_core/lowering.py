@@ -10,7 +10,7 @@ from typing import Any
 from torch import fx, nn
 
 from fxq_core.capture import ATTRIBUTES, HOOKS
-from fxq_core.errors import CalibrationError, FxqError, PluginError, PluginWarning, one_line, warn
+from fxq_core.errors import CalibrationError, FxqError, PluginError, PluginWarning, one_line, shown, warn
 from fxq_core.plan import PartPlan, Plan, in_float
 from fxq_core.prepare import PreparedModel
 from fxq_core.quantized_module import QuantizedModule
@@ -69,10 +69,10 @@ def _finished(engine: Engine, root: nn.Module) -> nn.Module:
     try:
         finished = engine.finish(root)
         if not isinstance(finished, nn.Module):
-            raise TypeError(f"it returned {finished!r}, which is no module")
+            raise TypeError(f"it returned {shown(finished)}, which is no module")
     except FxqError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
             f"{engine.provider}: engine {engine.name!r} failed to finish the module with {one_line(error)}; "
             "take another engine until the plugin is mended"

@@ -19,7 +19,7 @@ from fxq_core.capture.graphs import arguments_of, place
 from fxq_core.capture.tracer import own_behaviour
 from fxq_core.capture.values import FLOAT_ONLY, REASON, value_of
 from fxq_core.discovery import ways_without_one_of
-from fxq_core.errors import PluginConflictError, PluginError, any_of, one_line
+from fxq_core.errors import PluginConflictError, PluginError, any_of, one_line, shown
 from fxq_core.registry import Registry
 from fxq_core.types import Engine, Lowering, Match, Pattern
 
@@ -144,10 +144,12 @@ def _ask(path: str, strict: bool, record: Pattern | Lowering, match: Match) -> s
     """What a plugin says against a match; that it fails to say anything is a reason too."""
     try:
         reason = None if record.reject is None else record.reject(match)
-        if reason is not None and not isinstance(reason, str):
-            raise TypeError(f"it returned {reason!r}, which is no sentence")
-        return reason
-    except Exception as error:
+        if reason is None:
+            return None
+        if not isinstance(reason, str) or not reason.strip():
+            raise TypeError(f"it returned {shown(reason)}, which is no sentence")
+        return " ".join(reason.split())
+    except (Exception, SystemExit) as error:
         name = match.pattern.name
         what = f"the {'pattern' if isinstance(record, Pattern) else 'lowering of pattern'} {name!r}"
         if not strict:

@@ -13,7 +13,7 @@ from torch import fx, nn
 from fxq_core.capture import ATTRIBUTES, HOOKS
 from fxq_core.capture.calls import positional
 from fxq_core.capture.graphs import place, put
-from fxq_core.errors import CalibrationError
+from fxq_core.errors import CalibrationError, shown
 from fxq_core.observers.base import NonFiniteError, Observer
 from fxq_core.observers.guard import guarded
 from fxq_core.plan import PartPlan, Plan
@@ -34,7 +34,7 @@ class Prepared(nn.Module):
         self.observers: dict[int, Observer] = {}
         for group, observer in part.observers.items():
             with self._guarded(group):
-                self.observers[group] = observer.build(spec)
+                self.observers[group] = _expected(Observer, observer.build(spec))
         self.batches = 0
         for name in HOOKS:
             setattr(self, name, copy.copy(getattr(self.model, name)))
@@ -64,7 +64,7 @@ class Prepared(nn.Module):
         for group, observer in self.observers.items():
             try:
                 with self._guarded(group):
-                    found[group] = observer.qparams()
+                    found[group] = _expected(QParams, observer.qparams())
             except CalibrationError as error:
                 where = self._where(group)
                 raise CalibrationError(f"{where}: {error}; calibrate with batches that hold data") from error
@@ -86,6 +86,13 @@ class Prepared(nn.Module):
         self.batches = state["batches"]
         for group, observer in self.observers.items():
             observer.load_state_dict(state["observers"][str(group)])
+
+
+def _expected(kind: type[Any], given: Any) -> Any:
+    """What an observer's plugin gave, if it is what it should be."""
+    if not isinstance(given, kind):
+        raise TypeError(f"it gave {shown(given)}, which is no {kind.__name__}")
+    return given
 
 
 class _Watching(fx.Interpreter):

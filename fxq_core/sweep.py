@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import math
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from fxq_core.capture.graphs import place
 from fxq_core.capture.tracer import is_layer
 from fxq_core.capture.values import value_of
 from fxq_core.context import NO_QPARAMS, LoweringContext
-from fxq_core.errors import FxqError, PluginError, one_line
+from fxq_core.errors import FxqError, PluginError, one_line, shown
 from fxq_core.families import CONSTANT, DEQUANTIZE, QUANTIZE
 from fxq_core.matching import Candidate
 from fxq_core.plan import PartPlan, Plan
@@ -31,7 +32,7 @@ LAYOUT_CALLS = {"view", "view_as", "stride", "is_contiguous", "as_strided", "dat
 class EmitError(PluginError):
     """A lowering could not add its nodes: ``failure`` says why, for its node's row; ``told`` also whose and where."""
 
-    def __init__(self, lowering: Lowering, node: str, pattern: str, error: Exception) -> None:
+    def __init__(self, lowering: Lowering, node: str, pattern: str, error: BaseException) -> None:
         self.failure = f"its lowering failed with {one_line(error)}"
         who = f"{lowering.provider}: the lowering of pattern {pattern!r} for engine {lowering.engine!r}"
         self.told = f"{who} failed at {node} with {one_line(error)}"
@@ -64,7 +65,8 @@ class Sweep:
 
     def run(self) -> QuantizedModule:
         inner = {n for candidate in self.part.chosen.values() for n in candidate.match.nodes}
-        with self.engine.active():
+        with contextlib.ExitStack() as stack:
+            self._enter(stack)
             for node in self.part.graph_module.graph.nodes:
                 if node in self.part.chosen:
                     self._lower(self.part.chosen[node], node)
@@ -78,6 +80,18 @@ class Sweep:
         for name in HOOKS:
             getattr(self.root, name).update(getattr(source, name))
         return self.root
+
+    def _enter(self, stack: contextlib.ExitStack) -> None:
+        engine = self.engine
+        try:
+            stack.enter_context(engine.active())
+        except FxqError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise PluginError(
+                f"{engine.provider}: engine {engine.name!r} failed to become active with {one_line(error)}; "
+                "take another engine until the plugin is mended"
+            ) from error
 
     def as_float(self, value: fx.Node) -> fx.Node:
         if value not in self.floats:
@@ -158,9 +172,9 @@ class Sweep:
         try:
             emitted = lowering.emit(match, ctx)
             if not isinstance(emitted, fx.Node):
-                raise TypeError(f"it returned {emitted!r}, which is no node; return what ctx.call(...) gives")
+                raise TypeError(f"it returned {shown(emitted)}, which is no node; return what ctx.call(...) gives")
         except FxqError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise EmitError(lowering, place(self.part.path, match.output), match.pattern.name, error) from error
         return emitted

@@ -20,7 +20,7 @@ def guarded(observer: ObserverSpec, where: str) -> Iterator[None]:
         yield
     except FxqError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise PluginError(
             f"{observer.provider}: observer {observer.name!r} failed at {where} with {one_line(error)}; "
             "take another with Config(rules=(Rule(...),)) until the plugin is mended"

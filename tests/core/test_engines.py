@@ -233,6 +233,8 @@ def leave() -> None:
         (leave, "its check failed with SystemExit: 3"),
         (lambda: True, "its check returned True, which is neither a sentence nor None"),
         (lambda: False, "its check returned False, which is neither a sentence nor None"),
+        (lambda: " ", "its check returned ' ', which is neither a sentence nor None"),
+        (lambda: "first\n  second", "first second"),
         (lambda: "", "its check returned '', which is neither a sentence nor None"),
     ],
 )

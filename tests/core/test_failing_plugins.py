@@ -161,14 +161,20 @@ def test_a_border_that_fails_can_not_be_left_in_float(net: nn.Module) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "why"), [("raise", "KeyError: 'groups'"), (True, "TypeError: it returned True, which is no sentence")]
+    ("answer", "why"),
+    [
+        (KeyError("groups"), "KeyError: 'groups'"),
+        (SystemExit(0), "SystemExit: 0"),
+        (True, "TypeError: it returned True, which is no sentence"),
+        ("", "TypeError: it returned '', which is no sentence"),
+    ],
 )
 @pytest.mark.parametrize("side", ["pattern", "lowering"])
 def test_a_rejection_that_fails_leaves_its_match_in_float(net: nn.Module, side: str, answer: Any, why: str) -> None:
     def reject(match: fxq.Match) -> Any:
         if match.output.name == "act":
-            if answer == "raise":
-                raise KeyError("groups")
+            if isinstance(answer, BaseException):
+                raise answer
             return answer
         return None
 
@@ -182,6 +188,24 @@ def test_a_rejection_that_fails_leaves_its_match_in_float(net: nn.Module, side: 
     assert (verdicts["act"].quantized, verdicts["act"].provider) == (False, "acme")
     what = "pattern" if side == "pattern" else "lowering of pattern"
     assert verdicts["act"].reason == f"the {what} 'celu' failed to accept or reject it with {why}"
+
+
+def test_a_rejection_in_several_lines_is_told_in_one(net: nn.Module) -> None:
+    pattern = replace(CELU, reject=lambda match: "alpha is\n    too small\n")
+    registry = load(plugins=(plugin(fxq_patterns=[pattern]),))
+    verdicts = {v.node: v for v in fxq.Quantizer(net, X, "reference", registry=registry).plan.verdicts}
+    assert verdicts["act"].reason == "alpha is too small"
+
+
+def test_a_lowering_that_exits_costs_only_its_match(net: nn.Module) -> None:
+    def leaving(match: fxq.Match, ctx: fxq.LoweringContext) -> fx.Node:
+        raise SystemExit(0)
+
+    with pytest.warns(fxq.PluginWarning):
+        lowered = fxq.quantize(net, [X], "reference", registry=lowered_by(leaving, strict=False))
+    rows = {row.node: row for row in fxq.report(lowered).rows}
+    assert rows["act"].reason == "its lowering failed with SystemExit: 0"
+    assert rows["first"].quantized
 
 
 class Failing(MinMaxObserver):
@@ -220,6 +244,34 @@ def test_an_observer_that_fails_is_named(net: nn.Module, stage: str, what: str) 
     assert type(caught.value.__cause__) is KeyError
 
 
+class Shapeless(MinMaxObserver):
+    def qparams(self) -> Any:
+        return 0.5, 3
+
+
+def leaving(spec: fxq.QSpec) -> Any:
+    raise SystemExit(0)
+
+
+@pytest.mark.parametrize(
+    ("build", "why"),
+    [
+        (lambda spec: 5, "TypeError: it gave 5, which is no Observer"),
+        (Shapeless, "TypeError: it gave (0.5, 3), which is no QParams"),
+        (leaving, "SystemExit: 0"),
+    ],
+)
+def test_an_observer_that_is_none_is_named(net: nn.Module, build: Any, why: str) -> None:
+    engine = replace(REFERENCE, name="tpu", activation=replace(REFERENCE.activation, observer="acme-range"))
+    made = plugin(fxq_observers=[fxq.ObserverSpec("acme-range", build)], fxq_engines=[engine])
+    with untouched(net, X), pytest.raises(fxq.PluginError) as caught:
+        fxq.quantize(net, [X], "tpu", registry=load(plugins=(made,)))
+    assert str(caught.value) == (
+        f"acme: observer 'acme-range' failed at node 'x' with {why}; "
+        "take another with Config(rules=(Rule(...),)) until the plugin is mended"
+    )
+
+
 def test_a_batch_at_which_an_observer_fails_counts_nowhere(net: nn.Module) -> None:
     class Second(MinMaxObserver):
         def update(self, value: torch.Tensor, low: float, high: float) -> None:
@@ -240,9 +292,17 @@ def raising(module: nn.Module) -> nn.Module:
     raise KeyError("opset")
 
 
+def exiting(module: nn.Module) -> nn.Module:
+    raise SystemExit(0)
+
+
 @pytest.mark.parametrize(
     ("finish", "why"),
-    [(raising, "KeyError: 'opset'"), (lambda module: 3, "TypeError: it returned 3, which is no module")],
+    [
+        (raising, "KeyError: 'opset'"),
+        (exiting, "SystemExit: 0"),
+        (lambda module: 3, "TypeError: it returned 3, which is no module"),
+    ],
 )
 def test_an_engine_that_fails_to_finish_is_named(net: nn.Module, finish: Any, why: str) -> None:
     made = plugin(fxq_engines=[replace(REFERENCE, name="tpu", finish=finish)])
@@ -250,6 +310,23 @@ def test_an_engine_that_fails_to_finish_is_named(net: nn.Module, finish: Any, wh
         fxq.quantize(net, [X], "tpu", registry=load(plugins=(made,), strict=False))
     assert str(caught.value) == (
         f"acme: engine 'tpu' failed to finish the module with {why}; take another engine until the plugin is mended"
+    )
+
+
+def inactive() -> Any:
+    raise SystemExit(0)
+
+
+@pytest.mark.parametrize(
+    ("active", "why"),
+    [(inactive, "SystemExit: 0"), (lambda: 1 / 0, "ZeroDivisionError: division by zero")],
+)
+def test_an_engine_that_can_not_become_active_is_named(net: nn.Module, active: Any, why: str) -> None:
+    made = plugin(fxq_engines=[replace(REFERENCE, name="tpu", active=active)])
+    with untouched(net, X), pytest.raises(fxq.PluginError) as caught:
+        fxq.quantize(net, [X], "tpu", registry=load(plugins=(made,), strict=False))
+    assert str(caught.value) == (
+        f"acme: engine 'tpu' failed to become active with {why}; take another engine until the plugin is mended"
     )
 
 

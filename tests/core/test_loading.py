@@ -33,6 +33,7 @@ BROKEN = {
     "exits": ("raise SystemExit(3)", "SystemExit: 3"),
     "exits without a word": ("raise SystemExit", "SystemExit"),
     "says much": ("raise ValueError('first\\nsecond')", "ValueError: first"),
+    "says much in a line": ("raise ValueError('x' * 100_000)", f"ValueError: {'x' * 488}..."),
     "can't say": (
         "class Mute(Exception):\n    def __str__(self):\n        raise RuntimeError\nraise Mute",
         "Mute",
@@ -66,6 +67,18 @@ BROKEN = {
         "fxq_observers yielded Pattern(name='p', ops=(frozenset({'relu'}),), priority=0, "
         "shares_qparams=False, reject=None, weight_only=False), which is no ObserverSpec; yield ObserverSpec records "
         "only",
+    ),
+    "yields what takes several lines": (
+        hook("fxq_patterns", "import torch", "yield torch.zeros(2, 2)"),
+        "fxq_patterns yielded tensor([[0., 0.], [0., 0.]]), which is no Pattern; yield Pattern records only",
+    ),
+    "yields what has no end": (
+        hook("fxq_patterns", "yield 'x' * 100_000"),
+        f"fxq_patterns yielded '{'x' * 199}..., which is no Pattern; yield Pattern records only",
+    ),
+    "yields what can't be written": (
+        hook("fxq_patterns", "class Mute:", "    __repr__ = None", "yield Mute()"),
+        "fxq_patterns yielded a Mute, which is no Pattern; yield Pattern records only",
     ),
     "yields nothing": (
         hook("fxq_patterns", "Pattern('celu', nn.CELU)"),
