@@ -24,7 +24,10 @@ RAISES = "```python\nprint('so far')\nint('x')\n```\n\n```text\n{}\n```"
 INT = "so far\nbuiltins.ValueError: invalid literal for int() with base 10: 'x'"
 CALLS = "```console\n$ python -c \"print(1); print(2)\"\n{}\n$ python -c 'print(3)'\n```"
 FAILS = "```console\n$ python -c 'raise SystemExit(3)'\n{}```"
-READS = '```text title="a/b.txt"\nhere\n```\n\n```python\nimport pathlib\nprint(pathlib.Path("a/b.txt").read_text())\n```\n\n```text\n{}\n```'
+READS = (
+    '```text title="a/b.txt"\nhere\n```\n\n'
+    "```python\nfrom pathlib import Path\nprint(Path('a/b.txt').read_text())\n```\n\n```text\n{}\n```"
+)
 SETS = "```console\n$ FXQ_X=one python -c \"import os; print(os.environ['FXQ_X'])\"\n{}\n```"
 
 
