@@ -58,9 +58,15 @@ def test_blocks_share_a_namespace_and_an_error_that_is_not_shown_is_raised() -> 
 
 
 def test_files_are_written_and_not_run(folder: Path) -> None:
-    text = page('```python title="there/module.py"\nraise RuntimeError\n```')
+    text = page(
+        '```python title="there/module.py"\nraise RuntimeError\n```',
+        '````markdown title="README.md"\n```python\n1 / 0\n```\n````',
+    )
     pages.run("page.md", text)
-    assert pages.files(text) == {"there/module.py": "raise RuntimeError\n"}
+    assert pages.files(text) == {
+        "there/module.py": "raise RuntimeError\n",
+        "README.md": "```python\n1 / 0\n```\n",
+    }
     assert (folder / "there" / "module.py").read_text() == "raise RuntimeError\n"
 
 

@@ -20,8 +20,12 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-FENCE = re.compile(r'^```(\w*)(?: title="([^"]+)")?\n(.*?)^```\n(\n*)(?=(```text\n)?)', re.MULTILINE | re.DOTALL)
-LANGUAGES = {"python", "text", "console", "sh", "toml", "yaml"}
+FENCE = re.compile(
+    r'^(?P<ticks>`{3,4})(?P<language>\w*)(?: title="(?P<title>[^"]+)")?\n(?P<code>.*?)^(?P=ticks)\n'
+    r"\n*(?=(?P<shows>```text\n)?)",
+    re.MULTILINE | re.DOTALL,
+)
+LANGUAGES = {"python", "text", "console", "sh", "toml", "markdown"}
 
 
 class Block(NamedTuple):
@@ -35,8 +39,9 @@ class Block(NamedTuple):
 
 def blocks(text: str) -> list[Block]:
     """The fenced blocks of a page, in order."""
-    found = [Block(m[1], m[2] or "", m[3], m[5] is not None) for m in FENCE.finditer(text + "\n")]
-    if text.count("```") != 2 * len(found):
+    text += "\n"
+    found = [Block(m["language"], m["title"] or "", m["code"], m["shows"] is not None) for m in FENCE.finditer(text)]
+    if "```" in FENCE.sub("", text):
         raise ValueError("a fence is indented, unclosed or has options other than a title")
     if unknown := {block.language for block in found} - LANGUAGES:
         raise ValueError(f"blocks are in {sorted(unknown)}; the languages are {sorted(LANGUAGES)}")
