@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -9,15 +10,25 @@ from pathlib import Path
 import pytest
 
 from support import pages
+from support.distributions import Dists
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(path.name for path in DOCS.glob("*.md"))
+# what a page says is installed beside the distributions of this repository, and the source of its module
+INSTALLED = {"control.md": ("fxq-acme", "raise ImportError('libacme.so: no such file')\n")}
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_its_code_runs_and_prints_what_it_shows(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    dists = Dists(tmp_path / "installed")
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    path = [str(here), *(dists.make(*INSTALLED[page]) for _ in range(page in INSTALLED))]
+    for folder in path:
+        monkeypatch.syspath_prepend(folder)
+    # commands see the same
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (*path, os.environ.get("PYTHONPATH")))))
     before = set(sys.modules)
     try:
         pages.run(page, (DOCS / page).read_text())

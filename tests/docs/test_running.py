@@ -22,6 +22,7 @@ def page(*found: str) -> str:
 PRINTS = "```python\nx = 1\nprint(x)\nprint('two')\n```\n\n```text\n{}\n```"
 RAISES = "```python\nprint('so far')\nint('x')\n```\n\n```text\n{}\n```"
 INT = "so far\nbuiltins.ValueError: invalid literal for int() with base 10: 'x'"
+WARNS = "```python\nimport warnings\nwarnings.warn('x', UserWarning)\n```\n\n```text\n{}\n```"
 CALLS = "```console\n$ python -c \"print(1); print(2)\"\n{}\n$ python -c 'print(3)'\n```"
 FAILS = "```console\n$ python -c 'raise SystemExit(3)'\n{}```"
 READS = (
@@ -38,6 +39,7 @@ SETS = "```console\n$ FXQ_X=one python -c \"import os; print(os.environ['FXQ_X']
         (PRINTS, "1\n...", "...\n3"),
         (PRINTS, "...", "1\ntwo\n3"),
         (RAISES, INT, INT.replace("so far", "")),
+        (WARNS, "UserWarning: x", ""),
         (CALLS, "1\n2", "1"),
         (FAILS, "$ echo $?\n3\n", ""),
         (FAILS, "$ echo $?\n3\n", "$ echo $?\n0\n"),

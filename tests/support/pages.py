@@ -1,9 +1,9 @@
 """Pages of Markdown whose code runs and whose output is what is printed.
 
 Untitled ``python`` blocks run in the order of their page, in one namespace. A ``text`` block right after one is all
-that it prints, and ends with the error where it raises one. A block with a title is a file: it is written, not run.
-``console`` blocks hold commands and what they print. A line ``...`` of output stands for any lines. ``sh`` blocks, with
-what only a reader can do, and ``toml`` blocks without a title are not run.
+that it prints, with its warnings, and ends with the error where it raises one. A block with a title is a file: it is
+written, not run. ``console`` blocks hold commands and what they print. A line ``...`` of output stands for any lines.
+``sh`` blocks, with what only a reader can do, and ``toml`` blocks without a title are not run.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -83,7 +84,10 @@ def _python(page: str, block: Block, scope: dict[str, Any]) -> str:
     # so that a message can quote the line it stands in
     linecache.cache[page] = (len(block.code), None, block.code.splitlines(True), page)
     printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
+    with contextlib.redirect_stdout(printed), warnings.catch_warnings():
+        if block.shows:
+            warnings.simplefilter("always")
+            warnings.showwarning = lambda text, category, *_: print(f"{category.__name__}: {text}")
         try:
             exec(compile(block.code, page, "exec"), scope)
         except Exception as error:
