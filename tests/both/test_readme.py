@@ -16,6 +16,7 @@ from fxq_core.native import engine
 from fxq_core.reference import REFERENCE
 
 from support import pages
+from support.distributions import hide
 from support.pages import message
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +38,7 @@ def test_its_python_runs_and_prints_what_it_shows(tmp_path: Path, monkeypatch: p
 
 
 def test_what_it_says_without_a_plugin() -> None:
-    registry = fxq.load_plugins(block=("fxq-fbgemm", "fxq-qnnpack"))
+    registry = hide(fxq.load_plugins(block=("fxq-fbgemm", "fxq-qnnpack")))
     with pytest.raises(fxq.EngineError) as caught:
         fxq.quantize(nn.Linear(2, 2).eval(), [torch.rand(1, 2)], registry=registry)
     assert message(caught.value) == TEXT[0]
@@ -70,8 +71,8 @@ def test_what_a_conflict_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(fxq.PluginConflictError) as caught:
         fxq.load_plugins()
-    # where they are installed is another place on every machine
-    assert re.sub(r"\(/[^)]*/(fxq_abacus|fxq_fbgemm/)", r"(site-packages/\1", message(caught.value)) == TEXT[4]
+    # the README shows no folders of whoever wrote it
+    assert re.sub(r"\([^()]*/(fxq_\w+(/__init__)?\.py)\)", r"(.../\1)", message(caught.value)) == TEXT[4]
 
 
 def test_its_plugin_is_the_distribution_in_the_tests() -> None:
