@@ -14,6 +14,11 @@ from support.distributions import Dists
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(path.name for path in DOCS.glob("*.md"))
+LOADS = re.compile(
+    r"<(?:script|img|iframe|source)\b[^>]*\bsrc=[\"']?(?:https?:)?//"
+    r"|<link\b[^>]*rel=[\"']?(?:stylesheet|preconnect|preload)[^>]*href=[\"']?(?:https?:)?//"
+    r"|@import|url\([\"']?(?:https?:)?//"
+)
 # what a page says is installed beside the distributions of this repository, and the source of its module
 INSTALLED = {"control.md": ("fxq-acme", "raise ImportError('libacme.so: no such file')\n")}
 
@@ -45,7 +50,20 @@ def test_every_page_is_in_the_navigation() -> None:
 
 def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
     """Links may lead elsewhere; scripts, styles, fonts and images may not come from there."""
-    loads = re.compile(r"<(?:script|img|iframe|source)\b[^>]*\bsrc=[\"']?(?:https?:)?//|<link\b[^>]*rel=[\"']?(?:stylesheet|preconnect|preload)[^>]*href=[\"']?(?:https?:)?//|@import|url\([\"']?(?:https?:)?//")
     files = [path for path in site.rglob("*") if path.suffix in (".html", ".css")]
     assert len(files) > len(PAGES)
-    assert [str(path) for path in files if loads.search(path.read_text())] == []
+    assert [str(path) for path in files if LOADS.search(path.read_text())] == []
+
+
+@pytest.mark.parametrize(
+    ("markup", "wrong"),
+    [
+        ('<script src="https://cdn.example/x.js">', True),
+        ("<link rel=stylesheet href=//fonts.example/css>", True),
+        ("@font-face{src:url(https://fonts.example/a.woff)}", True),
+        ('<a href="https://example.org">', False),
+        ('<script src="assets/x.js">', False),
+    ],
+)
+def test_what_is_loaded_is_told_from_what_is_linked(markup: str, wrong: bool) -> None:
+    assert (LOADS.search(markup) is not None) == wrong

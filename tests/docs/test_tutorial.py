@@ -20,7 +20,7 @@ def test_its_files_are_the_distribution_word_for_word() -> None:
     made = {"build", "__pycache__"}
     paths = [path.relative_to(DIST) for path in DIST.rglob("*") if path.is_file()]
     kept = [path for path in paths if not made & set(path.parts) and not path.parts[0].endswith(".egg-info")]
-    assert FILES == {path.as_posix(): (DIST / path).read_text() for path in kept}
+    assert {path.as_posix(): (DIST / path).read_text() for path in kept} == FILES
 
 
 def run_suite(folder: Path) -> subprocess.CompletedProcess[str]:
@@ -42,9 +42,7 @@ def test_its_suite_passes_the_first_time(tmp_path: Path) -> None:
     assert (result.returncode, "failed" in result.stdout) == (0, False), result.stdout
 
 
-def test_its_suite_finds_a_lowering_that_forgets_an_argument(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_its_suite_finds_a_lowering_that_forgets_an_argument(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module = "fxq_celu/__init__.py"
     assert "module.alpha" in FILES[module]
     monkeypatch.setitem(FILES, module, FILES[module].replace("module.alpha", "1.0"))
