@@ -127,9 +127,9 @@ def _is_set(step: Any) -> bool:
 class Match:
     """Where a pattern stands in a graph.
 
-    ``nodes`` are the nodes of ``pattern`` in data-flow order, and ``modules`` are aligned with them (None where a node
-    calls no module). ``inputs`` are the float tensors that enter from outside, in argument order, repeated
-    where an op takes the same value twice.
+    ``nodes`` are where ``pattern`` stands, in data-flow order, and ``modules`` are aligned with them (None where a node
+    calls no module). ``inputs`` are the float tensors that enter from outside, in argument order, repeated where an op
+    takes the same value twice.
     """
 
     pattern: Pattern
