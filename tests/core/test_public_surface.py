@@ -20,7 +20,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "fxq_core.discovery": ("Failure", "LeftOut", "Plugin"),
     "fxq_core.observers": (),
     "fxq_core.plan": ("Verdict",),
-    "fxq_core.reference": ("REFERENCE",),
+    "fxq_core.reference": ("FAMILY", "REFERENCE", "emit_any", "emit_layer", "fake_quantize"),
     "fxq_core.report": ("Row",),
     "fxq_core.testing": ("EngineSuite", "LoweringSuite", "Network", "ObserverSuite", "Sample"),
     "fxq_core.testing.strategies": ("ConvArguments", "conv_arguments", "numbers", "shapes", "tensors"),
