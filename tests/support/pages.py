@@ -124,7 +124,8 @@ def _execute(command: str) -> tuple[int, str]:
     assert program is not None, f"{words[0]} is not installed"
     result = subprocess.run(
         [program, *words[1:]],
-        env={**os.environ, **variables},
+        # without numpy, which fxq does not need, torch says so when it is imported
+        env={**os.environ, "PYTHONWARNINGS": "ignore:Failed to initialize NumPy:UserWarning", **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
