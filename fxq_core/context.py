@@ -50,6 +50,8 @@ class LoweringContext:
         weight_input_scale: the smallest scale of an input that the match's first module takes, in any of its calls.
         engine: the engine that will run the result.
         weight: what is wanted of the match's weight, if it has one.
+        observers: the installed observers by name; ``quantize_weight`` finds that of ``weight`` there.
+        builder: the lowered module while it is being built; the methods below are all that an emitter needs of it.
     """
 
     match: Match

@@ -136,7 +136,8 @@ def ways_without_one_of(*providers: Provider) -> list[str]:
     for provider in providers:
         if provider.dist != CORE and provider.entry_point != GIVEN:
             return ["uninstall one of them", f"block it with load_plugins(block=({provider.dist!r},))"]
-    return ["leave one of them out of plugins="]
+    others = [provider for provider in providers if provider.dist != CORE]
+    return [f"leave {others[0]} out of plugins=" if len(others) == 1 else "leave one of them out of plugins="]
 
 
 def _plugins_of(distribution: Any) -> list[Found]:

@@ -24,17 +24,19 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 def fxq_engines() -> Iterable[Engine]:
     """Offer engines.
 
-    This plugin offers one that runs the graph in plain torch ops with narrow 6-bit activations::
+    This plugin offers one that runs the graph in plain torch ops with narrow 6-bit activations:
 
-        import dataclasses
+    ```python
+    import dataclasses
 
-        from fxq_core import hookimpl
-        from fxq_core.reference import REFERENCE
+    from fxq_core import hookimpl
+    from fxq_core.reference import REFERENCE
 
-        @hookimpl
-        def fxq_engines():
-            six_bits = dataclasses.replace(REFERENCE.activation, qmax=63)
-            yield dataclasses.replace(REFERENCE, name="six-bits", activation=six_bits)
+    @hookimpl
+    def fxq_engines():
+        six_bits = dataclasses.replace(REFERENCE.activation, qmax=63)
+        yield dataclasses.replace(REFERENCE, name="six-bits", activation=six_bits)
+    ```
     """
     return ()
 
@@ -43,15 +45,17 @@ def fxq_engines() -> Iterable[Engine]:
 def fxq_patterns() -> Iterable[Pattern]:
     """Register patterns: chains of float ops that some engine can compute as one quantized op.
 
-    This plugin names CELU, which stays float until a lowering for it is installed::
+    This plugin names CELU, which stays float until a lowering for it is installed:
 
-        from torch import nn
+    ```python
+    from torch import nn
 
-        from fxq_core import Pattern, hookimpl
+    from fxq_core import Pattern, hookimpl
 
-        @hookimpl
-        def fxq_patterns():
-            yield Pattern("celu", {nn.CELU})
+    @hookimpl
+    def fxq_patterns():
+        yield Pattern("celu", {nn.CELU})
+    ```
     """
     return ()
 
@@ -60,19 +64,21 @@ def fxq_patterns() -> Iterable[Pattern]:
 def fxq_observers() -> Iterable[ObserverSpec]:
     """Construct observers: named ways to find the range of an activation or a weight.
 
-    This plugin adds one that keeps 1 % of the range in reserve::
+    This plugin adds one that keeps 1 % of the range in reserve:
 
-        from fxq_core import ObserverSpec, hookimpl
-        from fxq_core.observers import MinMaxObserver
+    ```python
+    from fxq_core import ObserverSpec, hookimpl
+    from fxq_core.observers import MinMaxObserver
 
-        class WideObserver(MinMaxObserver):
-            def range(self):
-                low, high = super().range()
-                return low * 1.01, high * 1.01
+    class WideObserver(MinMaxObserver):
+        def range(self):
+            low, high = super().range()
+            return low * 1.01, high * 1.01
 
-        @hookimpl
-        def fxq_observers():
-            yield ObserverSpec("wide", WideObserver)
+    @hookimpl
+    def fxq_observers():
+        yield ObserverSpec("wide", WideObserver)
+    ```
     """
     return ()
 
@@ -81,18 +87,20 @@ def fxq_observers() -> Iterable[ObserverSpec]:
 def fxq_lowerings() -> Iterable[Lowering]:
     """Lower patterns: say how an engine, or a family of engines, computes them.
 
-    This plugin lowers CELU for every engine that runs torch's quantized ops::
+    This plugin lowers CELU for every engine that runs torch's quantized ops:
 
-        import torch
+    ```python
+    import torch
 
-        from fxq_core import Lowering, hookimpl
+    from fxq_core import Lowering, hookimpl
 
-        def emit(match, ctx):
-            (x,), (module,) = ctx.inputs, match.modules
-            return ctx.call(torch.ops.quantized.celu, x, *ctx.output, module.alpha)
+    def emit(match, ctx):
+        (x,), (module,) = ctx.inputs, match.modules
+        return ctx.call(torch.ops.quantized.celu, x, *ctx.output, module.alpha)
 
-        @hookimpl
-        def fxq_lowerings():
-            yield Lowering(engine="torch", pattern="celu", emit=emit)
+    @hookimpl
+    def fxq_lowerings():
+        yield Lowering(engine="torch", pattern="celu", emit=emit)
+    ```
     """
     return ()

@@ -42,7 +42,8 @@ class QSpec:
 
     Args:
         dtype: a plain integer dtype, such as ``torch.uint8``.
-        qmin, qmax: the codes in use, both inclusive.
+        qmin: the lowest code in use.
+        qmax: the highest code in use, inclusive.
         symmetric: whether the zero point is fixed at 0.
         axis: the channel axis that has one scale per index, or None for one scale per tensor.
         observer: the name of the observer that finds the range.
@@ -70,7 +71,7 @@ class QParams:
     """What calibration found: ``real = (code - zero_point) * scale``; unpacks to scale, zero_point.
 
     ``scale`` and ``zero_point`` are a float and an int for a whole tensor, and for one scale per
-    channel a float32 and an int64 tensor of shape ``(channels,)``.
+    channel a float32 and an int64 tensor of shape ``(channels,)``. ``qmin`` and ``qmax`` are those of the ``QSpec``.
     """
 
     scale: Any
@@ -126,9 +127,9 @@ def _is_set(step: Any) -> bool:
 class Match:
     """Where a pattern stands in a graph.
 
-    ``nodes`` are in data-flow order and ``modules`` are aligned with them (None where a node calls no
-    module). ``inputs`` are the float tensors that enter from outside, in argument order, repeated
-    where an op takes the same value twice.
+    ``nodes`` are where ``pattern`` stands, in data-flow order, and ``modules`` are aligned with them (None where a node
+    calls no module). ``inputs`` are the float tensors that enter from outside, in argument order, repeated where an op
+    takes the same value twice.
     """
 
     pattern: Pattern
@@ -138,6 +139,7 @@ class Match:
 
     @property
     def output(self) -> fx.Node:
+        """The node that holds the result: the last one."""
         return self.nodes[-1]
 
 
@@ -148,7 +150,8 @@ class Engine:
     Args:
         name: how users choose it, unique among all installed engines.
         family: the family whose lowerings it also accepts, such as ``"torch"``.
-        activation, weight: what it wants of activations and of weights.
+        activation: what it wants of activations.
+        weight: what it wants of weights.
         active: makes the context in which its ops are packed and run; pickled by reference.
         reject: says in a sentence why the engine can't run here, or returns None.
         finish: may take the whole lowered module and return another one.
@@ -170,7 +173,12 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class ObserverSpec:
-    """A named way to find the range of a tensor: ``build(qspec)`` makes a fresh observer."""
+    """A named way to find the range of a tensor.
+
+    Args:
+        name: how engines and configs refer to it.
+        build: makes a fresh observer for a ``QSpec``, such as a subclass of ``Observer`` does.
+    """
 
     name: str
     build: Callable[[QSpec], Observer]
@@ -181,7 +189,9 @@ class ObserverSpec:
 
 
 class Emit(Protocol):
-    """Adds the nodes that compute a match to the lowered graph and returns the one that holds the result."""
+    """What an emitter is: called as ``emit(match, ctx)``, it adds the nodes that compute the match to the lowered graph
+    and returns the one that holds the result.
+    """
 
     def __call__(self, match: Match, ctx: LoweringContext) -> fx.Node: ...
 

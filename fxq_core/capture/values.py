@@ -46,6 +46,7 @@ NEVER_RAN = Value("nothing: the example never reached it")
 
 
 def value_of(node: fx.Node) -> Value:
+    """What a node of a captured graph computed on the example inputs; the batch size is the example's too."""
     value: Value = node.meta.get(KEY, NEVER_RAN)
     return value
 

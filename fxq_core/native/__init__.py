@@ -17,6 +17,7 @@ with warnings.catch_warnings():
 
 from fxq_core.native import emitters
 from fxq_core.native.engine import native_engine
+from fxq_core.native.functions import from_codes
 from fxq_core.native.lowerings import native_lowerings
 
-__all__ = ["emitters", "native_engine", "native_lowerings"]
+__all__ = ["emitters", "from_codes", "native_engine", "native_lowerings"]

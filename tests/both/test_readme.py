@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import linecache
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -13,44 +11,30 @@ from torch import nn
 
 import fxq_core as fxq
 from fxq_core import engines
+from fxq_core.discovery import RECORD_TYPES
 from fxq_core.native import engine
 from fxq_core.reference import REFERENCE
 
+from support import pages
 from support.distributions import hide
+from support.pages import message
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
-TOML = [code for language, code in BLOCKS if language == "toml"]
-PYTHON = [code for language, code in BLOCKS if language == "python"]
-TEXT = [code.rstrip("\n") for language, code in BLOCKS if language == "text"]
+BLOCKS = pages.blocks(README)
+TOML = next(block.code for block in BLOCKS if block.language == "toml" and not block.title)
+TEXT = [block.code.rstrip("\n") for block in BLOCKS if block.language == "text"]
 DIST = ROOT / "tests" / "dists" / "fxq_celu"
 
 
-def run(code: str, scope: dict[str, Any]) -> None:
-    # so that a message can quote the line it stands in
-    linecache.cache["README.md"] = (len(code), None, code.splitlines(True), "README.md")
-    exec(compile(code, "README.md", "exec"), scope)
-
-
-def test_its_python_runs_and_prints_what_it_shows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_its_python_runs_and_prints_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    scope: dict[str, Any] = {"__name__": "readme"}
-    for code in PYTHON[:-1]:
-        capsys.readouterr()
-        run(code, scope)
-    assert capsys.readouterr().out.rstrip("\n") == TEXT[2]
+    scope = pages.run("README.md", README)
     assert (tmp_path / "int8.pt").exists()
     state = torch.load(tmp_path / "int8.pt", weights_only=True)
     assert state["0.weight"].dtype is torch.int8
-    assert (tmp_path / "int8.toml").read_text() == TOML[0]
+    assert (tmp_path / "int8.toml").read_text() == TOML
     assert fxq.Config.load(tmp_path / "int8.toml") == scope["config"]
-
-
-def message(error: BaseException) -> str:
-    return f"{type(error).__module__}.{type(error).__name__}: {error}"
 
 
 def test_what_it_says_without_a_plugin() -> None:
@@ -92,15 +76,16 @@ def test_what_a_conflict_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_its_plugin_is_the_distribution_in_the_tests() -> None:
-    assert TOML[1:] == [(DIST / "pyproject.toml").read_text()]
-    assert PYTHON[-1] == (DIST / "fxq_celu" / "__init__.py").read_text()
+    shown = pages.files(README)
+    assert sorted(shown) == ["fxq_celu/__init__.py", "pyproject.toml"]
+    assert shown == {path: (DIST / path).read_text() for path in shown}
 
 
 def test_it_names_every_hook_and_every_official_engine() -> None:
     registry = fxq.load_plugins()
     for name in (*(e for e in registry.engines if e != REFERENCE.name), "reference"):
         assert f"`{name}`" in README
-    for hook in ("fxq_engines", "fxq_patterns", "fxq_observers", "fxq_lowerings"):
+    for hook in RECORD_TYPES:
         assert f"| `{hook}` |" in README
     for observer in registry.observers:
         assert f"`{observer}`" in README

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import textwrap
 import types
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +16,7 @@ from fxq_core import hookspecs
 from fxq_core.discovery import RECORD_TYPES
 from fxq_core.hookspecs import PROJECT
 
+from support import pages
 from support.distributions import load
 
 HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("fxq_"))
@@ -41,12 +41,10 @@ def net() -> nn.Module:
 
 
 def plugin(hook: str) -> types.ModuleType:
-    """The plugin in a hook's docstring: the indented block after the ``::``."""
-    lines = inspect.getdoc(getattr(hookspecs, hook)).splitlines()
-    start = next(number for number, line in enumerate(lines) if line.endswith("::")) + 1
-    code = textwrap.dedent("\n".join(lines[start:]))
+    """The plugin in a hook's docstring."""
+    (block,) = pages.blocks(inspect.getdoc(getattr(hookspecs, hook)))
     module = types.ModuleType(f"plugin_of_{hook}")
-    exec(compile(code, f"docstring of {hook}", "exec"), module.__dict__)
+    exec(compile(block.code, f"docstring of {hook}", "exec"), module.__dict__)
     return module
 
 

@@ -204,3 +204,12 @@ def test_records_of_the_core_come_through_the_same_hooks(core: fxq.Registry) -> 
     tables = (core.engines, core.patterns, core.observers, core.lowerings)
     assert {str(record.provider) for table in tables for record in table.values()} == {CORE}
     assert core.patterns["conv2d"].ops[0] >= {nn.Conv2d}
+
+
+def test_of_a_conflict_between_the_core_and_what_the_caller_gives_the_core_stays() -> None:
+    again = fxq.hookimpl(lambda: [REFERENCE], specname="fxq_engines")
+    with pytest.raises(fxq.PluginConflictError) as caught:
+        load(plugins=(types.SimpleNamespace(__name__="mine", fxq_engines=again),))
+    assert re.sub(r" \(.*?\)", "", str(caught.value)) == (
+        f"{CORE} and mine both provide engine 'reference': leave mine out of plugins="
+    )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import torch
 from torch import nn
 
 import fxq_core as fxq
+from fxq_core.native.active import Active
 from fxq_core.native.engine import reject
 
 from support.engines import NAMED, usable_engines
@@ -72,3 +75,72 @@ def test_without_a_name_and_without_a_choice(registry: fxq.Registry) -> None:
         f"using {only!r} of {registry.engines[only].provider}"
     )
     assert caught[0].filename == __file__
+
+
+def test_threads_that_switch_take_turns(engine: str) -> None:
+    """Else the first to leave would put torch's engine back under the feet of the second."""
+    other = next(name for name in torch.backends.quantized.supported_engines if name not in ("none", engine))
+    inside, leave = threading.Event(), threading.Event()
+    seen: list[str] = []
+
+    def hold() -> None:
+        with Active(engine):
+            inside.set()
+            leave.wait(10)
+
+    def follow() -> None:
+        inside.wait(10)
+        with Active(engine):
+            seen.append("left" if leave.is_set() else "found the first inside")
+            with Active(engine):
+                seen.append(torch.backends.quantized.engine)
+            seen.append(torch.backends.quantized.engine)
+
+    before = torch.backends.quantized.engine
+    torch.backends.quantized.engine = other
+    try:
+        threads = [threading.Thread(target=target) for target in (hold, follow)]
+        for thread in threads:
+            thread.start()
+        inside.wait(10)
+        threads[1].join(0.2)
+        assert seen == []
+        leave.set()
+        for thread in threads:
+            thread.join(10)
+        assert seen == ["left", engine, engine]
+        assert torch.backends.quantized.engine == other
+    finally:
+        torch.backends.quantized.engine = before
+
+
+def test_where_torch_has_the_engine_threads_do_not_wait(engine: str) -> None:
+    before = torch.backends.quantized.engine
+    torch.backends.quantized.engine = engine
+    try:
+        with Active(engine):
+            entered = threading.Event()
+
+            def enter() -> None:
+                with Active(engine):
+                    entered.set()
+
+            thread = threading.Thread(target=enter)
+            thread.start()
+            thread.join(10)
+            assert entered.is_set()
+    finally:
+        torch.backends.quantized.engine = before
+
+
+def test_engines_may_be_entered_one_in_the_other(engine: str) -> None:
+    other = next(name for name in torch.backends.quantized.supported_engines if name not in ("none", engine))
+    before = torch.backends.quantized.engine
+    with Active(other), Active(engine):
+        assert torch.backends.quantized.engine == engine
+        with pytest.raises(RuntimeError), Active("abacus"):
+            raise AssertionError("torch has no such engine")
+        with Active(other), Active(engine):
+            assert torch.backends.quantized.engine == engine
+        assert torch.backends.quantized.engine == engine
+    assert torch.backends.quantized.engine == before

@@ -5,6 +5,7 @@ from torch import nn
 
 from fxq_core import Lowering, Pattern, hookimpl
 
+FXQ_API = ">=1,<2"
 CELU = Pattern("celu", {nn.CELU})
 
 
