@@ -21,6 +21,8 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from support.processes import WITHOUT_NUMPY
+
 FENCE = re.compile(
     r'^(?P<ticks>`{3,4})(?P<language>\w*)(?: title="(?P<title>[^"]+)")?\n(?P<code>.*?)^(?P=ticks)\n'
     r"\n*(?=(?P<shows>```text\n)?)",
@@ -124,8 +126,7 @@ def _execute(command: str) -> tuple[int, str]:
     assert program is not None, f"{words[0]} is not installed"
     result = subprocess.run(
         [program, *words[1:]],
-        # without numpy, which fxq does not need, torch says so when it is imported
-        env={**os.environ, "PYTHONWARNINGS": "ignore:Failed to initialize NumPy:UserWarning", **variables},
+        env={**os.environ, "PYTHONWARNINGS": WITHOUT_NUMPY, **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

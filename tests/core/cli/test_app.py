@@ -19,6 +19,7 @@ from fxq_core.cli.app import COMMANDS, Fxq, app
 
 from support.cli import fails, fxq
 from support.distributions import CORE, Dists, hook
+from support.processes import WITHOUT_NUMPY
 
 Install = Callable[..., None]
 EVERY = {
@@ -36,7 +37,8 @@ BROKEN = (
 
 
 def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONWARNINGS": "error", "PYTHONPATH": os.pathsep.join(sys.path), **environment}
+    warnings = f"error,{WITHOUT_NUMPY}"
+    env = {**os.environ, "PYTHONWARNINGS": warnings, "PYTHONPATH": os.pathsep.join(sys.path), **environment}
     return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=env)
 
 
