@@ -48,7 +48,11 @@ def photo_of_model(model: nn.Module) -> Photo:
         where = f"module {path!r}" if path else "the root"
         things[f"the type of {where}"] = id(module), type(module)
         things[f"the training flag of {where}"] = module.training
-        things[f"the attributes of {where}"] = sorted(vars(module)), module.extra_repr()
+        things[f"the attributes of {where}"] = (
+            sorted(vars(module)),
+            module.extra_repr(),
+            getattr(module, "inplace", None),
+        )
         things[f"the hooks of {where}"] = list(module._forward_hooks), list(module._forward_pre_hooks)
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         things[f"tensor {name!r}"] = tensor.detach().clone()

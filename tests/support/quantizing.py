@@ -15,6 +15,7 @@ import fxq_core as fxq
 from fxq_core.capture import Captured, capture
 from fxq_core.capture.calls import cloned, positional
 from fxq_core.capture.values import FLOAT_ONLY
+from fxq_core.testing.photo import photo_of_model
 
 INSTALLED = ("fxq-fbgemm", "fxq-qnnpack", "fxq-celu")
 CORE = fxq.load_plugins(block=INSTALLED)
@@ -103,19 +104,10 @@ def _copy_values(part: fx.GraphModule) -> None:
 @contextlib.contextmanager
 def untouched(model: nn.Module, values: Any) -> Iterator[None]:
     """Fails if the model, the values or the random state are not left as they were."""
-    before, state, kept = _photo(model), copy.deepcopy(model.state_dict()), cloned((values, {}))[0]
+    before, kept = photo_of_model(model), cloned((values, {}))[0]
     random = torch.get_rng_state()
     yield
-    assert _photo(model) == before
-    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert before.changes(photo_of_model(model)) == []
     for one, other in zip(tree_leaves(kept), tree_leaves(values), strict=True):
         assert not isinstance(one, torch.Tensor) or torch.equal(one, other)
     assert torch.equal(torch.get_rng_state(), random)
-
-
-def _photo(model: nn.Module) -> list[Any]:
-    return [
-        (path, id(module), type(module), module.training, sorted(vars(module)), [id(p) for p in module.parameters()],
-         list(module._forward_hooks), list(module._forward_pre_hooks), getattr(module, "inplace", None))
-        for path, module in model.named_modules(remove_duplicate=False)
-    ]  # fmt: skip
