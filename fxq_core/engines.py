@@ -31,7 +31,7 @@ def choose_engine(registry: Registry, name: str | None) -> Engine:
     if current in registry.engines and _refusal(registry.engines[current]) is None:
         return registry.engines[current]
     usable = _usable(registry)
-    torchs = [name for name in usable if name in torch.backends.quantized.supported_engines]
+    torchs = [name for name in usable if name in advertised()]
     if len(torchs) == 1:
         engine = registry.engines[torchs[0]]
         text = f"torch's engine is {current!r}, which {_state(registry, current)}; "
@@ -43,6 +43,11 @@ def choose_engine(registry: Registry, name: str | None) -> Engine:
     raise EngineError(
         f"torch's engine is {current!r}, which {_state(registry, current)}; {', or '.join(filter(None, ways))}"
     )
+
+
+def advertised() -> set[str]:
+    """The engines that this build of torch says it has; that is no proof that they work."""
+    return set(torch.backends.quantized.supported_engines) - {"none"}
 
 
 def why_unusable(registry: Registry, name: str) -> str | None:

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 import click
 
 from fxq_core.cli import console, machine, plugins
-from fxq_core.cli.engines import advertised, in_torch
+from fxq_core.cli.engines import in_torch
 from fxq_core.cli.selftest import self_test
 from fxq_core.discovery import CORE
-from fxq_core.engines import why_unusable
+from fxq_core.engines import advertised, why_unusable
 from fxq_core.errors import FxqError, one_line
 from fxq_core.hookspecs import API_VERSION
 from fxq_core.reference import REFERENCE

@@ -8,7 +8,7 @@ import click
 import torch
 
 from fxq_core.cli import console
-from fxq_core.engines import choose_engine, why_unusable
+from fxq_core.engines import advertised, choose_engine, why_unusable
 from fxq_core.errors import EngineError
 from fxq_core.registry import Registry
 
@@ -45,11 +45,6 @@ def _rows(registry: Registry) -> Iterator[tuple[str, ...]]:
         claim = str(registry.engines[name].provider) if name in registry.engines else ""
         reason = why_unusable(registry, name)
         yield name, claim, in_torch(name), "no" if reason else "yes", reason or ""
-
-
-def advertised() -> set[str]:
-    """The engines that this build of torch says it has."""
-    return set(torch.backends.quantized.supported_engines) - {"none"}
 
 
 def in_torch(name: str) -> str:

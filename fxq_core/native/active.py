@@ -31,11 +31,6 @@ class _Switch:
 _SWITCH = _Switch()
 
 
-def advertised() -> set[str]:
-    """The engines that this build of torch says it has; that is no proof that they work."""
-    return set(torch.backends.quantized.supported_engines) - {"none"}
-
-
 class Active:
     """A context in which torch's engine is ``name``.
 

@@ -6,7 +6,8 @@ import functools
 
 import torch
 
-from fxq_core.native.active import Active, advertised
+from fxq_core.engines import advertised
+from fxq_core.native.active import Active
 from fxq_core.native.layers import QuantizedConv, QuantizedLinear
 from fxq_core.types import Engine, QSpec
 

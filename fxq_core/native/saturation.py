@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import torch
 
-from fxq_core.native.active import advertised
+from fxq_core.engines import advertised
 
 LIMIT = 128
 FBGEMM = "fbgemm"

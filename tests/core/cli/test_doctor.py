@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from fxq_core import API_VERSION
-from fxq_core.cli.engines import advertised
+from fxq_core.engines import advertised
 
 from support.cli import fxq
 from support.distributions import CORE, Dists, hook

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from fxq_core.cli.engines import advertised, in_torch
+from fxq_core.cli.engines import in_torch
+from fxq_core.engines import advertised
 
 from support.cli import fxq, table
 from support.distributions import CORE, hook
