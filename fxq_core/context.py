@@ -129,7 +129,7 @@ class LoweringContext:
         """
         spec = replace(self.weight, axis=None if self.weight.axis is None else axis)
         chosen = self.observers[spec.observer]
-        with guarded(chosen, f"the weight of node {self.match.output.name!r}"):
+        with guarded(chosen, lambda: f"the weight of node {self.match.output.name!r}"):
             observer = chosen.build(spec)
             observer.observe(weight)
             scale = torch.as_tensor(observer.qparams().scale, dtype=torch.float32)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable
 
 from packaging.utils import canonicalize_name
 
 from fxq_core.discovery import Failure, Found, LeftOut, names
-from fxq_core.errors import PluginError, PluginWarning, warn
+from fxq_core.errors import PluginError, PluginWarning, near_miss, warn
 from fxq_core.types import Provider
 
 DISABLE, ALLOW = "FXQ_DISABLE_PLUGINS", "FXQ_PLUGINS"
@@ -70,8 +69,7 @@ def _warn_of_unknown(allowed: dict[str, str], installed: list[Found]) -> None:
 
 
 def _hint(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"pip install {name}"
+    return near_miss(name, known, f"pip install {name}")
 
 
 def check_required(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 # what others write goes into a sentence, and must leave one
 LONGEST_ERROR, LONGEST_VALUE = 500, 200
@@ -34,6 +36,12 @@ def _cut(text: str, longest: int) -> str:
 def any_of(ways: Sequence[str]) -> str:
     """Several ways out as one clause: "a, b, or c"."""
     return ", or ".join(filter(None, (", ".join(ways[:-1]), ways[-1])))
+
+
+def near_miss(name: str, known: Iterable[str], otherwise: str) -> str:
+    """What to do about an unknown name: the known one that is most like it, or else something else."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else otherwise
 
 
 def warn(warning: Warning) -> None:
@@ -86,3 +94,22 @@ class EngineWarning(UserWarning):
 
 class NothingQuantizedWarning(UserWarning):
     """The result computes everything in float."""
+
+
+@contextlib.contextmanager
+def blamed(told: Callable[[], str], way_out: str) -> Iterator[None]:
+    """Attribute what fails inside to a plugin.
+
+    Args:
+        told: says who failed, at what and where; only called if somebody did.
+        way_out: what to do meanwhile.
+
+    Raises:
+        PluginError: an error that fxq knows nothing of, or an exit; its own errors pass.
+    """
+    try:
+        yield
+    except FxqError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"{told()} with {one_line(error)}; {way_out} until the plugin is mended") from error

@@ -6,7 +6,6 @@ Every plugin gets a pluggy manager of its own, so that nothing that one of them 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import inspect
 import time
 import traceback
@@ -17,7 +16,7 @@ import pluggy
 
 from fxq_core import compatibility, hookspecs
 from fxq_core.discovery import RECORD_TYPES, Failure, Found, Plugin
-from fxq_core.errors import PluginError, one_line, shown
+from fxq_core.errors import PluginError, near_miss, one_line, shown
 from fxq_core.types import Lowering, Provider
 
 
@@ -51,8 +50,7 @@ def _check_hooks(manager: pluggy.PluginManager, plugin: Any) -> None:
     for name, options in marked:
         hook = options["specname"] or name
         if hook not in RECORD_TYPES:
-            near = difflib.get_close_matches(hook, RECORD_TYPES, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the hooks are {', '.join(RECORD_TYPES)}"
+            hint = near_miss(hook, RECORD_TYPES, f"the hooks are {', '.join(RECORD_TYPES)}")
             raise PluginError(f"there is no hook {hook!r}; {hint}")
         if options["wrapper"] or options["hookwrapper"]:
             raise PluginError(f"hook {hook!r} can't be a wrapper; mark it with @fxq_core.hookimpl alone")

@@ -10,12 +10,12 @@ from typing import Any
 from torch import fx, nn
 
 from fxq_core.capture import ATTRIBUTES, HOOKS
-from fxq_core.errors import CalibrationError, FxqError, PluginError, PluginWarning, one_line, shown, warn
+from fxq_core.errors import CalibrationError, PluginWarning, shown, warn
 from fxq_core.plan import PartPlan, Plan, in_float
 from fxq_core.prepare import PreparedModel
 from fxq_core.quantized_module import QuantizedModule
 from fxq_core.report import REPORT, Report, make_report
-from fxq_core.sweep import Sweep
+from fxq_core.sweep import Sweep, engine_blamed
 from fxq_core.types import Engine, QParams
 
 
@@ -66,17 +66,10 @@ def _lower_part(
 def _finished(engine: Engine, root: nn.Module) -> nn.Module:
     if engine.finish is None:
         return root
-    try:
+    with engine_blamed(engine, "finish the module"):
         finished = engine.finish(root)
         if not isinstance(finished, nn.Module):
             raise TypeError(f"it returned {shown(finished)}, which is no module")
-    except FxqError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise PluginError(
-            f"{engine.provider}: engine {engine.name!r} failed to finish the module with {one_line(error)}; "
-            "take another engine until the plugin is mended"
-        ) from error
     return finished
 
 

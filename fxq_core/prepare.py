@@ -74,7 +74,7 @@ class Prepared(nn.Module):
         return place(self.part.path, next(n for n, g in self.part.groups.sources.items() if g == group))
 
     def _guarded(self, group: int) -> AbstractContextManager[None]:
-        return guarded(self.part.observers[group], self._where(group))
+        return guarded(self.part.observers[group], lambda: self._where(group))
 
     def get_extra_state(self) -> dict[str, Any]:
         observers = {str(group): observer.state_dict() for group, observer in self.observers.items()}
@@ -110,7 +110,7 @@ class _Watching(fx.Interpreter):
                     f"{place(self.part.path, n)} gave a {type(result).__name__} where the example had a tensor"
                 )
             try:
-                with guarded(self.part.observers[group], place(self.part.path, n)):
+                with guarded(self.part.observers[group], lambda: place(self.part.path, n)):
                     self.observers[group].observe(result)
             except NonFiniteError as error:
                 raise NonFiniteError(f"{place(self.part.path, n)} gave {error}; mend the data or the model") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any, TypeVar
 
 from fxq_core import builtin, control, discovery, loading
 from fxq_core.discovery import Failure, LeftOut, Plugin
-from fxq_core.errors import PluginConflictError, PluginError, PluginWarning, any_of, warn
+from fxq_core.errors import PluginConflictError, PluginError, PluginWarning, any_of, near_miss, warn
 from fxq_core.types import Engine, Lowering, ObserverSpec, Pattern
 
 EVERY_PATTERN = "*"
@@ -173,8 +172,7 @@ def _orphan(plugins: list[Plugin]) -> tuple[Plugin, str] | None:
     for plugin in plugins:
         for lowering in plugin.records["fxq_lowerings"]:
             if lowering.pattern not in patterns | {EVERY_PATTERN}:
-                near = difflib.get_close_matches(lowering.pattern, sorted(patterns), n=1)
-                hint = f"did you mean {near[0]!r}?" if near else "is the plugin that registers it installed?"
+                hint = near_miss(lowering.pattern, sorted(patterns), "is the plugin that registers it installed?")
                 unknown = f"pattern {lowering.pattern!r}, which no plugin registers"
                 return plugin, f"a lowering for engine {lowering.engine!r} names {unknown}; {hint}"
     return None

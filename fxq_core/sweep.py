@@ -6,6 +6,7 @@ import contextlib
 import copy
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from fxq_core.capture.graphs import place
 from fxq_core.capture.tracer import is_layer
 from fxq_core.capture.values import value_of
 from fxq_core.context import NO_QPARAMS, LoweringContext
-from fxq_core.errors import FxqError, PluginError, one_line, shown
+from fxq_core.errors import FxqError, PluginError, blamed, one_line, shown
 from fxq_core.families import CONSTANT, DEQUANTIZE, QUANTIZE
 from fxq_core.matching import Candidate
 from fxq_core.plan import PartPlan, Plan
@@ -29,6 +30,9 @@ from fxq_core.types import Engine, Lowering, Match, QParams
 LAYOUT_CALLS = {"view", "view_as", "stride", "is_contiguous", "as_strided", "data_ptr", torch.as_strided}
 
 
+ANOTHER_ENGINE = "take another engine"
+
+
 class EmitError(PluginError):
     """A lowering could not add its nodes: ``failure`` says why, for its node's row; ``told`` also whose and where."""
 
@@ -37,6 +41,11 @@ class EmitError(PluginError):
         who = f"{lowering.provider}: the lowering of pattern {pattern!r} for engine {lowering.engine!r}"
         self.told = f"{who} failed at {node} with {one_line(error)}"
         super().__init__(f"{self.told}; skip the node with Config(skip=({pattern!r},)) until the plugin is mended")
+
+
+def engine_blamed(engine: Engine, what: str) -> AbstractContextManager[None]:
+    """Attribute what fails inside to the plugin that brings an engine, which was to do something."""
+    return blamed(lambda: f"{engine.provider}: engine {engine.name!r} failed to {what}", ANOTHER_ENGINE)
 
 
 class Sweep:
@@ -66,7 +75,8 @@ class Sweep:
     def run(self) -> QuantizedModule:
         inner = {n for candidate in self.part.chosen.values() for n in candidate.match.nodes}
         with contextlib.ExitStack() as stack:
-            self._enter(stack)
+            with engine_blamed(self.engine, "become active"):
+                stack.enter_context(self.engine.active())
             for node in self.part.graph_module.graph.nodes:
                 if node in self.part.chosen:
                     self._lower(self.part.chosen[node], node)
@@ -80,18 +90,6 @@ class Sweep:
         for name in HOOKS:
             getattr(self.root, name).update(getattr(source, name))
         return self.root
-
-    def _enter(self, stack: contextlib.ExitStack) -> None:
-        engine = self.engine
-        try:
-            stack.enter_context(engine.active())
-        except FxqError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise PluginError(
-                f"{engine.provider}: engine {engine.name!r} failed to become active with {one_line(error)}; "
-                "take another engine until the plugin is mended"
-            ) from error
 
     def as_float(self, value: fx.Node) -> fx.Node:
         if value not in self.floats:
@@ -136,7 +134,7 @@ class Sweep:
         try:
             return self._call(Candidate(match, lowering), inputs)
         except EmitError as error:
-            raise PluginError(f"{error.told}; take another engine until the plugin is mended") from error.__cause__
+            raise PluginError(f"{error.told}; {ANOTHER_ENGINE} until the plugin is mended") from error.__cause__
 
     def _lower(self, candidate: Candidate, node: fx.Node) -> None:
         match = candidate.match

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 import traceback
 from typing import Any
@@ -12,7 +11,7 @@ import importlib_metadata
 
 from fxq_core.cli import console, doctor, engines, explain, new, patterns, plugins
 from fxq_core.discovery import CORE
-from fxq_core.errors import FxqError, one_line
+from fxq_core.errors import FxqError, near_miss, one_line
 
 COMMANDS = (engines.command, plugins.command, patterns.command, explain.command, doctor.command, new.command)
 
@@ -44,8 +43,7 @@ class Fxq(click.Group):
         """Find a command by its name."""
         command = super().get_command(ctx, cmd_name)
         if command is None:
-            near = difflib.get_close_matches(cmd_name, self.commands, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the commands are {', '.join(sorted(self.commands))}"
+            hint = near_miss(cmd_name, self.commands, f"the commands are {', '.join(sorted(self.commands))}")
             raise click.UsageError(f"there is no command {cmd_name!r}; {hint}")
         return command
 

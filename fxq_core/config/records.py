@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from fxq_core.config import toml
 from fxq_core.config.selectors import Selector, TypeName, as_selector, text
-from fxq_core.errors import ConfigError
+from fxq_core.errors import ConfigError, near_miss
 
 FLOAT = "float"
 WEIGHTS = (PER_CHANNEL, PER_TENSOR) = ("per-channel", "per-tensor")
@@ -197,6 +196,5 @@ def _rule(table: dict[str, Any], who: str) -> Rule:
 def _check_keys(table: dict[str, Any], known: tuple[str, ...], who: str) -> None:
     for key in table:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"the keys here are {', '.join(known)}"
+            hint = near_miss(key, known, f"the keys here are {', '.join(known)}")
             raise ConfigError(f"{who} has an unknown key {key!r}; {hint}")
