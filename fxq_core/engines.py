@@ -119,14 +119,17 @@ def _remedy(registry: Registry, name: str) -> str:
 
 def distribution_for(engine: str) -> str | None:
     """The distribution to install for an engine: what the extra of that name in fxq-core's own metadata requires."""
-    try:
-        requirements = importlib_metadata.requires("fxq-core") or []
-    except importlib_metadata.PackageNotFoundError:
-        return None
-    for requirement in map(Requirement, requirements):
-        wanted = requirement.marker is not None and requirement.marker.evaluate({"extra": str(engine)})
-        # extras that are no engine's, such as that of the command line, need no plugin
-        plugin = requirement.name.startswith("fxq-")
-        if wanted and plugin and not requirement.marker.evaluate({"extra": ""}):  # type: ignore[union-attr]
+    for requirement in engine_requirements():
+        if requirement.marker is not None and requirement.marker.evaluate({"extra": str(engine)}):
             return requirement.name
     return None
+
+
+def engine_requirements() -> list[Requirement]:
+    """What the extras of fxq-core's own metadata require of engines: extras that are no engine's need no plugin."""
+    try:
+        requirements = map(Requirement, importlib_metadata.requires("fxq-core") or [])
+    except importlib_metadata.PackageNotFoundError:
+        return []
+    optional = (r for r in requirements if r.marker is not None and not r.marker.evaluate({"extra": ""}))
+    return [requirement for requirement in optional if requirement.name.startswith("fxq-")]

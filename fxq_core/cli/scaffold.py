@@ -11,11 +11,11 @@ from types import MappingProxyType
 from typing import Any
 
 import importlib_metadata
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from fxq_core.discovery import CORE
+from fxq_core.engines import engine_requirements
 from fxq_core.errors import FxqError
 from fxq_core.registry import Registry
 
@@ -93,7 +93,7 @@ def render(kind: str, dist: str, api_version: str) -> dict[str, str]:
     core = importlib_metadata.metadata(CORE)
     oldest_python = core["Requires-Python"].removeprefix(">=")
     short, module = dist.removeprefix(PREFIX), module_of(dist)
-    engines = sorted(_engine_distributions())
+    engines = sorted({requirement.name for requirement in engine_requirements()})
     # a pattern needs an engine to be tested with; engines and observers bring all that their tests take
     testing = [f"{CORE}[testing]", *(engines if kind == "pattern" else [])]
     values = {
@@ -123,9 +123,3 @@ def core_range(version: str) -> str:
     lowest = f"{this.major}.{this.minor}" if not this.is_prerelease else this.public
     highest = f"{this.major + 1}" if this.major else f"0.{this.minor + 1}"
     return f">={lowest},<{highest}"
-
-
-def _engine_distributions() -> set[str]:
-    """The distributions of engines that the core's own metadata names: those of its extras that are fxq's."""
-    requirements = map(Requirement, importlib_metadata.requires(CORE) or [])
-    return {r.name for r in requirements if r.marker and canonicalize_name(r.name).startswith(PREFIX)}
