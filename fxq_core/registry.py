@@ -43,6 +43,9 @@ class Registry:
                     return self.lowerings[owner, name]
         return None
 
+    def __repr__(self) -> str:
+        return f"Registry({', '.join(str(plugin.provider) for plugin in self.plugins)})"
+
     def __str__(self) -> str:
         lines = []
         for title in ("engines", "patterns", "observers", "lowerings"):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import abc
+import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from fxq_core.errors import InputError
 from fxq_core.native.active import Active
-from fxq_core.native.saturation import safe_kernel, saturation_free
+from fxq_core.native.saturation import X86, safe_kernel, saturation_free
 
 OPS = torch.ops.quantized
 PREPACK = {1: OPS.conv1d_prepack, 2: OPS.conv2d_prepack, 3: OPS.conv3d_prepack}
@@ -105,13 +107,12 @@ class QuantizedConv(PackedLayer):
         super().__init__(weight, scale, bias, engine)
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         self.depthwise = groups > 1 and weight.shape[1] == 1
-        extents = [(size - 1) * step + 1 for size, step in zip(weight.shape[2:], dilation, strict=True)]
-        self.wide_padding = any(pad >= extent for pad, extent in zip(padding, extents, strict=True))
+        self._enough = _enough(weight.shape[2:], padding, dilation) if engine in X86 else ()
         self._run, self._rank, self._channels = weight.dim() - 2, weight.dim(), weight.shape[1] * groups
         self.pack()
 
     def _kernel(self) -> tuple[str, bool]:
-        return safe_kernel(self.engine, self._rows(), self.depthwise, self.wide_padding)
+        return safe_kernel(self.engine, self._rows(), self.depthwise)
 
     def _pack(self, weight: torch.Tensor) -> Any:
         return PREPACK[self._run](weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
@@ -123,12 +124,38 @@ class QuantizedConv(PackedLayer):
                 f"this convolution takes {self._channels} channels in {self._rank} dimensions, but was given a tensor "
                 f"of shape {tuple(x.shape)}; give it the inputs that the float model takes"
             )
+        if any(x.shape[dim] < size for dim, size in self._enough):
+            return self._padded(x, scale, zero_point)
         result: torch.Tensor = RUN[self._run](x, self._packed, scale, zero_point)
+        return result
+
+    def _padded(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
+        """The same from an input that is padded already."""
+        rest = self.stride, (0,) * self._run, self.dilation, self.groups, self.engine
+        layer = QuantizedConv(self.weight, self.weight_scale, self.bias, *rest)
+        result: torch.Tensor = layer(F.pad(x, [pad for pad in reversed(self.padding) for _ in "lr"]), scale, zero_point)
         return result
 
     def extra_repr(self) -> str:
         shape, geometry = tuple(self.weight.shape), (self.stride, self.padding, self.dilation, self.groups)
         return f"{shape}, stride={geometry[0]}, padding={geometry[1]}, dilation={geometry[2]}, groups={geometry[3]}"
+
+
+def _enough(
+    kernel_size: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...]
+) -> tuple[tuple[int, float], ...]:
+    """By dimension of the input, from which size on no window lies in the padding alone.
+
+    oneDNN's kernels, of torch 2.13 at least, give wrong numbers for such a window, and can end the process.
+    """
+    found = []
+    for dim, (size, pad, step) in enumerate(zip(kernel_size, padding, dilation, strict=True), start=2):
+        if pad > (size - 1) * step:
+            found.append((dim, math.inf))
+        elif pad and size > 1 and step > 1:
+            # with fewer elements than a step, a window may have some of its elements before them and the others after
+            found.append((dim, step))
+    return tuple(found)
 
 
 class QuantizedLinear(PackedLayer):

@@ -19,9 +19,7 @@ ONEDNN = "onednn"
 X86 = frozenset({FBGEMM, "x86", ONEDNN})
 
 
-def safe_kernel(
-    engine: str, weight: torch.Tensor, depthwise: bool = False, wide_padding: bool = False
-) -> tuple[str, bool]:
+def safe_kernel(engine: str, weight: torch.Tensor, depthwise: bool = False) -> tuple[str, bool]:
     """Which engine's kernel to pack a weight for so that its numbers are right, and whether to narrow it first.
 
     Decided for the CPU that this process runs on, so that a state dict made on another one is safe here.
@@ -30,19 +28,12 @@ def safe_kernel(
         engine: the engine that the model was lowered for.
         weight: int8 codes, output channels first.
         depthwise: whether each output channel has one input channel.
-        wide_padding: whether some window lies in the padding alone; oneDNN's kernels for groups, of torch 2.13 at
-            least, then read what is not there, which can end the process. FBGEMM has only its exact general kernel
-            for it.
     """
-    if engine not in X86:
-        return engine, False
-    if wide_padding and FBGEMM in advertised():
-        engine = FBGEMM
-    if not may_saturate(weight).any():
+    if engine not in X86 or not may_saturate(weight).any():
         return engine, False
     if not torch.cpu._is_vnni_supported():
         return engine, True
-    if depthwise and not wide_padding and engine != ONEDNN:
+    if depthwise and engine != ONEDNN:
         return (ONEDNN, False) if ONEDNN in advertised() else (engine, True)
     return engine, False
 

@@ -213,3 +213,8 @@ def test_of_a_conflict_between_the_core_and_what_the_caller_gives_the_core_stays
     assert re.sub(r" \(.*?\)", "", str(caught.value)) == (
         f"{CORE} and mine both provide engine 'reference': leave mine out of plugins="
     )
+
+
+def test_a_registry_names_its_plugins_where_it_is_shown(install: Install) -> None:
+    install("fxq-abacus", hook("fxq_patterns", "yield Pattern('celu', nn.CELU)"))
+    assert repr(load()) == f"Registry({CORE}, fxq-abacus 1.0)"

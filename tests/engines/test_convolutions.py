@@ -10,7 +10,7 @@ import fxq_core as fxq
 from fxq_core.testing.agreement import Agreement
 from fxq_core.testing.strategies import ConvArguments, conv_arguments
 
-# windows in the padding alone, where oneDNN's kernels for dilated groups read what is not there
+# windows in the padding alone, where oneDNN's kernels read what is not there; in the last, one element on either side
 IN_PADDING = (
     ConvArguments(
         in_channels=4, out_channels=6, kernel_size=(1,), stride=(2,), padding=(1,), dilation=(3,), groups=2,
@@ -20,6 +20,10 @@ IN_PADDING = (
         in_channels=12, out_channels=8, kernel_size=(4, 1), stride=(3, 3), padding=(3, 2), dilation=(2, 2), groups=4,
         bias=True, size=(12, 1),
     ),
+    ConvArguments(
+        in_channels=1, out_channels=1, kernel_size=(2, 1, 2), stride=(1, 1, 1), padding=(1, 0, 1), dilation=(1, 1, 2),
+        groups=1, bias=False, size=(1, 1, 1),
+    ),
 )  # fmt: skip
 
 
@@ -27,6 +31,7 @@ IN_PADDING = (
 @given(arguments=st.integers(1, 3).flatmap(lambda dims: conv_arguments(dims=dims)))
 @example(arguments=IN_PADDING[0])
 @example(arguments=IN_PADDING[1])
+@example(arguments=IN_PADDING[2])
 def test_a_convolution_is_within_one_code_of_the_reference(
     engine: str, registry: fxq.Registry, arguments: ConvArguments
 ) -> None:

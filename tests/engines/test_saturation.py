@@ -74,8 +74,6 @@ def test_with_vnni_only_depthwise_layers_change_their_kernel(name: str, monkeypa
     weight = torch.full((16, 1, 3, 3), 127, dtype=torch.int8)
     assert saturation.safe_kernel(name, weight) == (name, False)
     assert saturation.safe_kernel(name, weight, depthwise=True) == ("onednn", False)
-    assert saturation.safe_kernel(name, weight, depthwise=True, wide_padding=True) == ("fbgemm", False)
-    assert saturation.safe_kernel(name, weight, wide_padding=True) == ("fbgemm", False)
     assert saturation.safe_kernel(name, weight // 2, depthwise=True) == (name, False)
     monkeypatch.setattr(saturation, "advertised", lambda: {"fbgemm"})
     assert saturation.safe_kernel("fbgemm", weight, depthwise=True) == ("fbgemm", True)
