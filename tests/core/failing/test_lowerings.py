@@ -1,8 +1,7 @@
-"""A plugin's function that fails: who and where is told, its match stays float, and nothing is left half done."""
+"""A lowering or a rejection that fails: its match stays float, who and where is told, and nothing is left half done."""
 
 from __future__ import annotations
 
-import types
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,49 +12,13 @@ import torch
 from torch import fx, nn
 
 import fxq_core as fxq
-from fxq_core.observers import MinMaxObserver
-from fxq_core.reference import REFERENCE, emit_any
+from fxq_core.reference import emit_any
 
 from support.distributions import load
+from support.failing import X, plugin
 from support.quantizing import error, untouched
 
-X = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 CELU = fxq.Pattern("celu", {nn.CELU})
-
-
-class Block(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv, self.act = nn.Conv2d(4, 4, 3), nn.CELU()
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.act(self.conv(x))
-
-
-class Net(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.block, self.act, self.last = nn.Conv2d(3, 4, 1), Block(), nn.CELU(), nn.Conv2d(4, 2, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.last(self.act(self.block(self.first(x))))
-
-
-@pytest.fixture
-def net() -> nn.Module:
-    torch.manual_seed(0)
-    return Net().eval()
-
-
-def _yielding(records: list[Any]) -> Callable[[], list[Any]]:
-    return lambda: records
-
-
-def plugin(**hooks: list[Any]) -> Any:
-    made = types.SimpleNamespace(__name__="acme")
-    for name, records in hooks.items():
-        setattr(made, name, fxq.hookimpl(_yielding(records), specname=name))
-    return made
 
 
 def lowered_by(emit: Callable[..., Any], strict: bool, pattern: str = "celu", **more: Any) -> fxq.Registry:
@@ -86,7 +49,7 @@ def test_a_match_whose_lowering_fails_is_computed_in_float(net: nn.Module) -> No
     assert (rows["block_act"].quantized, rows["block_act"].provider) == (True, "acme")
     assert (rows["act"].quantized, rows["act"].pattern, rows["act"].provider) == (False, "", "acme")
     assert rows["act"].reason == "its lowering failed with KeyError: 'alpha'"
-    assert rows["act"].where.startswith("test_failing_plugins.py:")
+    assert rows["act"].where.startswith("failing.py:")
     assert (rows["block_conv"].quantized, rows["last"].quantized) == (True, True)
     assert error(net, lowered, X) < 0.05
 
@@ -206,128 +169,6 @@ def test_a_lowering_that_exits_costs_only_its_match(net: nn.Module) -> None:
     rows = {row.node: row for row in fxq.report(lowered).rows}
     assert rows["act"].reason == "its lowering failed with SystemExit: 0"
     assert rows["first"].quantized
-
-
-class Failing(MinMaxObserver):
-    fail = ""
-
-    def __init__(self, spec: fxq.QSpec) -> None:
-        super().__init__(spec)
-        if self.fail == "build":
-            raise KeyError("bins")
-
-    def update(self, value: torch.Tensor, low: float, high: float) -> None:
-        if self.fail == "observe":
-            raise KeyError("bins")
-        super().update(value, low, high)
-
-    def range(self) -> tuple[Any, Any]:
-        if self.fail == "range":
-            raise KeyError("bins")
-        return super().range()
-
-
-@pytest.mark.parametrize("stage", ["build", "observe", "range"])
-@pytest.mark.parametrize("what", ["activation", "weight"])
-def test_an_observer_that_fails_is_named(net: nn.Module, stage: str, what: str) -> None:
-    observer = type("Observer", (Failing,), {"fail": stage})
-    spec = replace(getattr(REFERENCE, what), observer="acme-range")
-    engine = replace(REFERENCE, name="tpu", **{what: spec})
-    made = plugin(fxq_observers=[fxq.ObserverSpec("acme-range", observer)], fxq_engines=[engine])
-    with untouched(net, X), pytest.raises(fxq.PluginError) as caught:
-        fxq.quantize(net, [X], "tpu", registry=load(plugins=(made,), strict=False))
-    where = "node 'x'" if what == "activation" else "the weight of node 'first'"
-    assert str(caught.value) == (
-        f"acme: observer 'acme-range' failed at {where} with KeyError: 'bins'; "
-        "take another with Config(rules=(Rule(...),)) until the plugin is mended"
-    )
-    assert type(caught.value.__cause__) is KeyError
-
-
-class Shapeless(MinMaxObserver):
-    def qparams(self) -> Any:
-        return 0.5, 3
-
-
-def leaving(spec: fxq.QSpec) -> Any:
-    raise SystemExit(0)
-
-
-@pytest.mark.parametrize(
-    ("build", "why"),
-    [
-        (lambda spec: 5, "TypeError: it gave 5, which is no Observer"),
-        (Shapeless, "TypeError: it gave (0.5, 3), which is no QParams"),
-        (leaving, "SystemExit: 0"),
-    ],
-)
-def test_an_observer_that_is_none_is_named(net: nn.Module, build: Any, why: str) -> None:
-    engine = replace(REFERENCE, name="tpu", activation=replace(REFERENCE.activation, observer="acme-range"))
-    made = plugin(fxq_observers=[fxq.ObserverSpec("acme-range", build)], fxq_engines=[engine])
-    with untouched(net, X), pytest.raises(fxq.PluginError) as caught:
-        fxq.quantize(net, [X], "tpu", registry=load(plugins=(made,)))
-    assert str(caught.value) == (
-        f"acme: observer 'acme-range' failed at node 'x' with {why}; "
-        "take another with Config(rules=(Rule(...),)) until the plugin is mended"
-    )
-
-
-def test_a_batch_at_which_an_observer_fails_counts_nowhere(net: nn.Module) -> None:
-    class Second(MinMaxObserver):
-        def update(self, value: torch.Tensor, low: float, high: float) -> None:
-            if high > 90:
-                raise KeyError("bins")
-            super().update(value, low, high)
-
-    engine = replace(REFERENCE, name="tpu", activation=replace(REFERENCE.activation, observer="acme-range"))
-    made = plugin(fxq_observers=[fxq.ObserverSpec("acme-range", Second)], fxq_engines=[engine])
-    q = fxq.Quantizer(net, X, "tpu", registry=load(plugins=(made,))).calibrate([X])
-    state = repr(q.prepared.state_dict())
-    with pytest.raises(fxq.PluginError):
-        q.observe(X * 1000)
-    assert (q.batches, repr(q.prepared.state_dict())) == (1, state)
-
-
-def raising(module: nn.Module) -> nn.Module:
-    raise KeyError("opset")
-
-
-def exiting(module: nn.Module) -> nn.Module:
-    raise SystemExit(0)
-
-
-@pytest.mark.parametrize(
-    ("finish", "why"),
-    [
-        (raising, "KeyError: 'opset'"),
-        (exiting, "SystemExit: 0"),
-        (lambda module: 3, "TypeError: it returned 3, which is no module"),
-    ],
-)
-def test_an_engine_that_fails_to_finish_is_named(net: nn.Module, finish: Any, why: str) -> None:
-    made = plugin(fxq_engines=[replace(REFERENCE, name="tpu", finish=finish)])
-    with untouched(net, X), pytest.raises(fxq.PluginError) as caught:
-        fxq.quantize(net, [X], "tpu", registry=load(plugins=(made,), strict=False))
-    assert str(caught.value) == (
-        f"acme: engine 'tpu' failed to finish the module with {why}; take another engine until the plugin is mended"
-    )
-
-
-def inactive() -> Any:
-    raise SystemExit(0)
-
-
-@pytest.mark.parametrize(
-    ("active", "why"),
-    [(inactive, "SystemExit: 0"), (lambda: 1 / 0, "ZeroDivisionError: division by zero")],
-)
-def test_an_engine_that_can_not_become_active_is_named(net: nn.Module, active: Any, why: str) -> None:
-    made = plugin(fxq_engines=[replace(REFERENCE, name="tpu", active=active)])
-    with untouched(net, X), pytest.raises(fxq.PluginError) as caught:
-        fxq.quantize(net, [X], "tpu", registry=load(plugins=(made,), strict=False))
-    assert str(caught.value) == (
-        f"acme: engine 'tpu' failed to become active with {why}; take another engine until the plugin is mended"
-    )
 
 
 def test_the_outcome_is_the_same_every_time(net: nn.Module) -> None:
