@@ -106,13 +106,12 @@ class QuantizedConv(PackedLayer):
     ) -> None:
         super().__init__(weight, scale, bias, engine)
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
-        self.depthwise = groups > 1 and weight.shape[1] == 1
         self._enough = _enough(weight.shape[2:], padding, dilation) if engine in X86 else ()
         self._run, self._rank, self._channels = weight.dim() - 2, weight.dim(), weight.shape[1] * groups
         self.pack()
 
     def _kernel(self) -> tuple[str, bool]:
-        return safe_kernel(self.engine, self._rows(), self.depthwise)
+        return safe_kernel(self.engine, self._rows(), self.groups, self.weight.shape[1])
 
     def _pack(self, weight: torch.Tensor) -> Any:
         return PREPACK[self._run](weight, self.bias, self.stride, self.padding, self.dilation, self.groups)

@@ -19,7 +19,7 @@ ONEDNN = "onednn"
 X86 = frozenset({FBGEMM, "x86", ONEDNN})
 
 
-def safe_kernel(engine: str, weight: torch.Tensor, depthwise: bool = False) -> tuple[str, bool]:
+def safe_kernel(engine: str, weight: torch.Tensor, groups: int = 1, inputs: int = 0) -> tuple[str, bool]:
     """Which engine's kernel to pack a weight for so that its numbers are right, and whether to narrow it first.
 
     Decided for the CPU that this process runs on, so that a state dict made on another one is safe here.
@@ -27,15 +27,25 @@ def safe_kernel(engine: str, weight: torch.Tensor, depthwise: bool = False) -> t
     Args:
         engine: the engine that the model was lowered for.
         weight: int8 codes, output channels first.
-        depthwise: whether each output channel has one input channel.
+        groups: of a convolution.
+        inputs: how many input channels each group of a convolution has.
     """
-    if engine not in X86 or not may_saturate(weight).any():
+    if engine not in X86:
+        return engine, False
+    outputs = len(weight) // groups
+    if inputs == 1 and outputs > 1 and FBGEMM in advertised():
+        # oneDNN, of torch 2.13 at least, is wrong for some geometries of such groups
+        engine = FBGEMM
+    if not may_saturate(weight).any():
         return engine, False
     if not torch.cpu._is_vnni_supported():
         return engine, True
-    if depthwise and engine != ONEDNN:
+    if engine == ONEDNN or inputs != 1 or groups == 1:
+        return engine, False
+    if outputs == 1:
         return (ONEDNN, False) if ONEDNN in advertised() else (engine, True)
-    return engine, False
+    # FBGEMM's depthwise kernels take multiples of 8 groups
+    return engine, groups % 8 == 0
 
 
 def transposed_kernel(engine: str) -> str:

@@ -26,12 +26,26 @@ IN_PADDING = (
     ),
 )  # fmt: skip
 
+# one input and several outputs for each group, where oneDNN is wrong for some geometries
+MULTIPLIED = (
+    ConvArguments(
+        in_channels=3, out_channels=6, kernel_size=(2, 2, 3), stride=(1, 1, 1), padding=(1, 1, 2), dilation=(1, 1, 1),
+        groups=3, bias=False, size=(1, 1, 1),
+    ),
+    ConvArguments(
+        in_channels=4, out_channels=16, kernel_size=(3, 4), stride=(1, 2), padding=(0, 0), dilation=(3, 1),
+        groups=4, bias=True, size=(10, 5),
+    ),
+)  # fmt: skip
+
 
 @settings(max_examples=80, deadline=None)
 @given(arguments=st.integers(1, 3).flatmap(lambda dims: conv_arguments(dims=dims)))
 @example(arguments=IN_PADDING[0])
 @example(arguments=IN_PADDING[1])
 @example(arguments=IN_PADDING[2])
+@example(arguments=MULTIPLIED[0])
+@example(arguments=MULTIPLIED[1])
 def test_a_convolution_is_within_one_code_of_the_reference(
     engine: str, registry: fxq.Registry, arguments: ConvArguments
 ) -> None:

@@ -14,7 +14,7 @@ from fxq_core.native.layers import QuantizedConv, QuantizedLinear
 from fxq_core.native.transposed import QuantizedConvTranspose
 
 # in, out, groups: dense, odd, grouped, FBGEMM's groupwise kernels, depthwise with and without multiplier
-CHANNELS = [(5, 7, 1), (33, 17, 1), (6, 9, 3), (32, 32, 8), (3, 6, 3), (16, 16, 16), (104, 104, 104)]
+CHANNELS = [(5, 7, 1), (33, 17, 1), (6, 9, 3), (32, 32, 8), (3, 6, 3), (8, 16, 8), (16, 16, 16), (104, 104, 104)]
 GEOMETRY = {1: (11,), 2: (9, 8), 3: (6, 5, 5)}
 KERNELS = {1: (1, 2, 3, 5), 2: (1, 2, 3, 5), 3: (1, 3)}
 FLOAT = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 
 from fxq_core.native import saturation
+from fxq_core.native.layers import QuantizedConv
 
 
 def saturating_sums(activations: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -73,7 +75,32 @@ def test_with_vnni_only_depthwise_layers_change_their_kernel(name: str, monkeypa
     monkeypatch.setattr(saturation, "advertised", lambda: {"fbgemm", "onednn", "x86"})
     weight = torch.full((16, 1, 3, 3), 127, dtype=torch.int8)
     assert saturation.safe_kernel(name, weight) == (name, False)
-    assert saturation.safe_kernel(name, weight, depthwise=True) == ("onednn", False)
-    assert saturation.safe_kernel(name, weight // 2, depthwise=True) == (name, False)
+    assert saturation.safe_kernel(name, weight, groups=16, inputs=1) == ("onednn", False)
+    assert saturation.safe_kernel(name, weight // 2, groups=16, inputs=1) == (name, False)
     monkeypatch.setattr(saturation, "advertised", lambda: {"fbgemm"})
-    assert saturation.safe_kernel("fbgemm", weight, depthwise=True) == ("fbgemm", True)
+    assert saturation.safe_kernel("fbgemm", weight, groups=16, inputs=1) == ("fbgemm", True)
+
+
+@pytest.mark.parametrize("name", ["fbgemm", "x86", "onednn"])
+def test_several_outputs_for_each_single_input_are_never_for_onednn(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: True)
+    monkeypatch.setattr(saturation, "advertised", lambda: {"fbgemm", "onednn", "x86"})
+    weight = torch.full((16, 1, 3, 3), 127, dtype=torch.int8)
+    assert saturation.safe_kernel(name, weight, groups=1, inputs=1) == ("fbgemm", False)
+    assert saturation.safe_kernel(name, weight, groups=4, inputs=1) == ("fbgemm", False)
+    assert saturation.safe_kernel(name, weight, groups=8, inputs=1) == ("fbgemm", True)
+    assert saturation.safe_kernel(name, weight // 2, groups=8, inputs=1) == ("fbgemm", False)
+    monkeypatch.setattr(saturation, "advertised", lambda: {"onednn"})
+    assert saturation.safe_kernel("onednn", weight, groups=8, inputs=1) == ("onednn", False)
+
+
+@pytest.mark.parametrize("outputs", [16, 32, 48])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_extreme_depthwise_layers_are_right_on_this_cpu(engine: str, outputs: int, sign: int) -> None:
+    """Where weights are narrowed, 127 becomes 128; the nine products of a window then differ by 255 each."""
+    weight = torch.full((outputs, 1, 3, 3), 127 * sign, dtype=torch.int8)
+    layer = QuantizedConv(weight, torch.ones(outputs), None, (1, 1), (1, 1), (1, 1), 16, engine)
+    x = torch._make_per_tensor_quantized_tensor(torch.full((1, 16, 5, 5), 255, dtype=torch.uint8), 1.0, 0)
+    exact = F.conv2d(x.dequantize(), weight.float(), padding=1, groups=16)
+    scale = 2400.0  # the largest sum is 293760 with them narrowed
+    assert ((layer(x, scale, 128).dequantize() - exact).abs() <= scale / 2 + 9 * 255).all()
