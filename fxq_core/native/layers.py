@@ -14,7 +14,9 @@ from fxq_core.native.saturation import safe_kernel, saturation_free
 
 OPS = torch.ops.quantized
 PREPACK = {1: OPS.conv1d_prepack, 2: OPS.conv2d_prepack, 3: OPS.conv3d_prepack}
-RUN = {1: OPS.conv1d.default, 2: OPS.conv2d.new, 3: OPS.conv3d.new}
+# without the wrapper, which looks through all arguments for what can't be there
+RUN = {1: OPS.conv1d.default._op, 2: OPS.conv2d.new._op, 3: OPS.conv3d.new._op}
+LINEAR = OPS.linear.default._op
 
 
 class PackedLayer(nn.Module, abc.ABC):
@@ -45,8 +47,12 @@ class PackedLayer(nn.Module, abc.ABC):
         return safe_kernel(self.engine, self._rows())
 
     @abc.abstractmethod
-    def _pack(self, weight: torch.Tensor) -> Any:
-        """Pack a quantized weight and the bias for the engine that is active now."""
+    def _pack(self, weight: torch.Tensor) -> tuple[Any, ...]:
+        """Pack a quantized weight and the bias for the engine that is active now.
+
+        Returns:
+            the packed weight, and what else each call needs: looking up one attribute of a module takes its time.
+        """
 
     def pack(self) -> None:
         """Bring the packed weight up to date with the buffers.
@@ -107,23 +113,25 @@ class QuantizedConv(PackedLayer):
         self.depthwise = groups > 1 and weight.shape[1] == 1
         extents = [(size - 1) * step + 1 for size, step in zip(weight.shape[2:], dilation, strict=True)]
         self.wide_padding = any(pad >= extent for pad, extent in zip(padding, extents, strict=True))
-        self._run, self._rank, self._channels = weight.dim() - 2, weight.dim(), weight.shape[1] * groups
         self.pack()
 
     def _kernel(self) -> tuple[str, bool]:
         return safe_kernel(self.engine, self._rows(), self.depthwise, self.wide_padding)
 
-    def _pack(self, weight: torch.Tensor) -> Any:
-        return PREPACK[self._run](weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+    def _pack(self, weight: torch.Tensor) -> tuple[Any, ...]:
+        dims, channels = weight.dim() - 2, weight.shape[1] * self.groups
+        packed = PREPACK[dims](weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return packed, RUN[dims], weight.dim(), channels
 
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
-        if x.dim() != self._rank or x.shape[1] != self._channels:
+        packed, run, rank, channels = self._packed
+        if x.dim() != rank or x.shape[1] != channels:
             # QNNPACK's kernel would read what is not there
             raise InputError(
-                f"this convolution takes {self._channels} channels in {self._rank} dimensions, but was given a tensor "
+                f"this convolution takes {channels} channels in {rank} dimensions, but was given a tensor "
                 f"of shape {tuple(x.shape)}; give it the inputs that the float model takes"
             )
-        result: torch.Tensor = RUN[self._run](x, self._packed, scale, zero_point)
+        result: torch.Tensor = run(x, packed, scale, zero_point)
         return result
 
     def extra_repr(self) -> str:
@@ -138,20 +146,21 @@ class QuantizedLinear(PackedLayer):
         super().__init__(weight, scale, bias, engine)
         self.pack()
 
-    def _pack(self, weight: torch.Tensor) -> Any:
-        return OPS.linear_prepack(weight, self.bias)
+    def _pack(self, weight: torch.Tensor) -> tuple[Any, ...]:
+        return OPS.linear_prepack(weight, self.bias), weight.shape[1]
 
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
-        if x.shape[-1] != self.weight.shape[1]:
+        packed, features = self._packed
+        if x.shape[-1] != features:
             raise InputError(
-                f"this linear layer takes {self.weight.shape[1]} features, but was given a tensor of shape "
+                f"this linear layer takes {features} features, but was given a tensor of shape "
                 f"{tuple(x.shape)}; give it the inputs that the float model takes"
             )
         if x.numel() == 0:
             # oneDNN's kernel forgets the middle dimensions of an empty tensor
             codes = torch.empty((*x.shape[:-1], self.weight.shape[0]), dtype=torch.uint8)
             return torch._make_per_tensor_quantized_tensor(codes, scale, zero_point)
-        result: torch.Tensor = OPS.linear(x, self._packed, scale, zero_point)
+        result: torch.Tensor = LINEAR(x, packed, scale, zero_point)
         return result
 
     def extra_repr(self) -> str:
