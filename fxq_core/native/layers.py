@@ -11,6 +11,7 @@ from torch import nn
 from fxq_core.errors import InputError
 from fxq_core.native.active import Active
 from fxq_core.native.saturation import safe_kernel, saturation_free
+from fxq_core.watched import changed
 
 OPS = torch.ops.quantized
 PREPACK = {1: OPS.conv1d_prepack, 2: OPS.conv2d_prepack, 3: OPS.conv3d_prepack}
@@ -37,6 +38,10 @@ class PackedLayer(nn.Module, abc.ABC):
         self.register_buffer("weight_scale", scale)
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
         self.engine = engine
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        changed()
 
     def _rows(self) -> torch.Tensor:
         """The weight with all codes that one sum runs over in one row."""
@@ -125,12 +130,26 @@ class QuantizedConv(PackedLayer):
 
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
         packed, run, rank, channels = self._packed
-        if x.dim() != rank or x.shape[1] != channels:
+        shape = x.shape
+        if len(shape) != rank or shape[1] != channels:
             # QNNPACK's kernel would read what is not there
             raise InputError(
                 f"this convolution takes {channels} channels in {rank} dimensions, but was given a tensor "
-                f"of shape {tuple(x.shape)}; give it the inputs that the float model takes"
+                f"of shape {tuple(shape)}; give it the inputs that the float model takes"
             )
+        result: torch.Tensor = run(x, packed, scale, zero_point)
+        return result
+
+    def fxq_trusts(self, other: nn.Module) -> bool:
+        """Whether ``other`` always gives what this layer takes."""
+        if type(self) is not QuantizedConv or type(other) is not QuantizedConv:
+            return False
+        _, _, rank, channels = self._packed
+        return bool(other.weight.dim() == rank and other.weight.shape[0] == channels)
+
+    def fxq_unchecked(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
+        """As ``forward``, for the results of a module that it trusts."""
+        packed, run, _, _ = self._packed
         result: torch.Tensor = run(x, packed, scale, zero_point)
         return result
 
