@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import pickle
 import traceback
 import warnings
 from collections.abc import Callable
@@ -15,7 +13,6 @@ from torch import fx, nn
 from torch.nn.modules import module as torch_module
 
 from fxq_core.program import Program
-from fxq_core.watched import CHANGES, Watched
 
 X = torch.linspace(-2, 2, 6)
 
@@ -249,30 +246,3 @@ def test_a_scripted_module_is_called() -> None:
     graph.output(graph.call_module("part", (graph.placeholder("x"),)))
     function, self_ = Program(graph, root).choose(root)
     assert torch.equal(function(self_, X), X.clamp(-1, 1))
-
-
-def telling(change: Callable[[Watched], object]) -> int:
-    watched = Watched(a=nn.Identity(), b=None)
-    before = CHANGES.count
-    change(watched)
-    return CHANGES.count - before
-
-
-def test_watched_submodules_tell_of_every_change() -> None:
-    module = nn.Identity()
-    assert telling(lambda watched: watched.__setitem__("a", module)) == 1
-    assert telling(lambda watched: watched.__delitem__("a")) == 1
-    assert telling(lambda watched: watched.__ior__({"a": module})) == 1
-    assert telling(lambda watched: watched.pop("a")) == 1
-    assert telling(Watched.popitem) == 1
-    assert telling(Watched.clear) == 1
-    assert telling(lambda watched: watched.setdefault("c", module)) == 1
-    assert telling(lambda watched: watched.update(a=module)) == 1
-    assert telling(lambda watched: (list(watched.items()), watched.get("a"), watched.copy())) == 0
-
-
-def test_watched_submodules_copy_and_pickle(run: Run) -> None:
-    for twin in (copy.deepcopy(run.root), pickle.loads(pickle.dumps(run.root))):
-        assert type(twin.blocks._modules) is Watched
-        assert [name for name, _ in twin.named_modules()] == [name for name, _ in run.root.named_modules()]
-        assert twin.blocks[1] is not run.root.blocks[1]
