@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import linecache
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import fx, nn
 
+from fxq_core.program import Program
 from fxq_core.types import QParams
 
 # in a node's meta: the name of the node of the float graph whose value it holds
@@ -59,6 +59,10 @@ class QuantizedModule(nn.Module):
     group of values: loading a state dict of another calibration rewrites the literals. Copies and pickles
     carry the graph as plain data and compile it again.
 
+    While no submodule was replaced since, and none that the graph calls has hooks, kernels are called with what they
+    take bound, and ``forward`` of a submodule without ``__call__`` around it; see ``Program``. Otherwise the graph
+    runs as ``fxq_code`` reads.
+
     Attributes:
         fxq_graph: the lowered ``fx.Graph``; ``fxq_code`` is its Python.
         fxq_engine: the engine's name.
@@ -95,18 +99,13 @@ class QuantizedModule(nn.Module):
 
     def _fxq_compile(self) -> None:
         self.fxq_graph.lint()
-        python = self.fxq_graph.python_code("self")
-        self.fxq_code = python.src
-        name = f"<fxq {hash(python.src):x}>"
-        # so that tracebacks show the generated lines
-        linecache.cache[name] = (len(python.src), None, python.src.splitlines(True), name)
-        namespace: dict[str, Any] = dict(python.globals)
-        exec(compile(python.src, name, "exec", dont_inherit=True), namespace)  # noqa: S102 (torch.fx generates Python)
-        run, active = namespace["forward"], self._fxq_active
+        program, active = Program(self.fxq_graph, self), self._fxq_active
+        self.fxq_code = program.code
 
         def forward(self: QuantizedModule, *args: Any, **kwargs: Any) -> Any:
+            run, self_ = program.choose(self)
             with active():
-                return run(self, *args, **kwargs)
+                return run(self_, *args, **kwargs)
 
         self_ = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
         parameters = (self_, *self._fxq_signature.parameters.values())

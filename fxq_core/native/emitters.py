@@ -60,17 +60,17 @@ def linear(match: Match, ctx: LoweringContext) -> fx.Node:
 
 
 def add(match: Match, ctx: LoweringContext) -> fx.Node:
-    return _clamped(match, ctx, ctx.call(OPS.add, *ctx.inputs, *ctx.output))
+    return _clamped(match, ctx, ctx.call(OPS.add.default, *ctx.inputs, *ctx.output))
 
 
 def sub(match: Match, ctx: LoweringContext) -> fx.Node:
     minuend, subtrahend = ctx.inputs
     negated = ctx.call(functions.negated, subtrahend)
-    return _clamped(match, ctx, ctx.call(OPS.add, minuend, negated, *ctx.output))
+    return _clamped(match, ctx, ctx.call(OPS.add.default, minuend, negated, *ctx.output))
 
 
 def mul(match: Match, ctx: LoweringContext) -> fx.Node:
-    return _clamped(match, ctx, ctx.call(OPS.mul, *ctx.inputs, *ctx.output))
+    return _clamped(match, ctx, ctx.call(OPS.mul.default, *ctx.inputs, *ctx.output))
 
 
 def _clamped(match: Match, ctx: LoweringContext, result: fx.Node) -> fx.Node:
@@ -93,16 +93,16 @@ def _clamp(ctx: LoweringContext, x: fx.Node, low: float, high: float) -> fx.Node
 
 def cat(match: Match, ctx: LoweringContext) -> fx.Node:
     dim = arguments(match.output, None)["dim"]
-    return ctx.call(OPS.cat, list(ctx.inputs), dim, *ctx.output)
+    return ctx.call(OPS.cat.default, list(ctx.inputs), dim, *ctx.output)
 
 
 def stack(match: Match, ctx: LoweringContext) -> fx.Node:
     dim = arguments(match.output, None)["dim"]
-    return ctx.call(OPS.cat, [ctx.call_method("unsqueeze", x, dim) for x in ctx.inputs], dim, *ctx.output)
+    return ctx.call(OPS.cat.default, [ctx.call_method("unsqueeze", x, dim) for x in ctx.inputs], dim, *ctx.output)
 
 
 def sigmoid(match: Match, ctx: LoweringContext) -> fx.Node:
-    return ctx.call(OPS.sigmoid, *ctx.inputs, *ctx.output)
+    return ctx.call(OPS.sigmoid.default, *ctx.inputs, *ctx.output)
 
 
 def hardswish(match: Match, ctx: LoweringContext) -> fx.Node:
@@ -115,7 +115,7 @@ def hardsigmoid(match: Match, ctx: LoweringContext) -> fx.Node:
 
 def leaky_relu(match: Match, ctx: LoweringContext) -> fx.Node:
     slope = arguments(match.output, match.modules[0])["negative_slope"]
-    return ctx.call(OPS.leaky_relu, *ctx.inputs, slope, False, *ctx.output)
+    return ctx.call(OPS.leaky_relu.default, *ctx.inputs, slope, False, *ctx.output)
 
 
 def batch_norm(match: Match, ctx: LoweringContext) -> fx.Node:

@@ -13,10 +13,13 @@ from torch import nn
 from fxq_core.errors import InputError
 from fxq_core.native.active import Active
 from fxq_core.native.saturation import X86, safe_kernel, saturation_free
+from fxq_core.watched import changed
 
 OPS = torch.ops.quantized
 PREPACK = {1: OPS.conv1d_prepack, 2: OPS.conv2d_prepack, 3: OPS.conv3d_prepack}
-RUN = {1: OPS.conv1d.default, 2: OPS.conv2d.new, 3: OPS.conv3d.new}
+# without the wrapper, which looks through all arguments for what can't be there
+RUN = {1: OPS.conv1d.default._op, 2: OPS.conv2d.new._op, 3: OPS.conv3d.new._op}
+LINEAR = OPS.linear.default._op
 
 
 class PackedLayer(nn.Module, abc.ABC):
@@ -38,6 +41,10 @@ class PackedLayer(nn.Module, abc.ABC):
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
         self.engine = engine
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        changed()
+
     def _rows(self) -> torch.Tensor:
         """The weight with all codes that one sum runs over in one row."""
         return self.weight.flatten(1)
@@ -47,8 +54,12 @@ class PackedLayer(nn.Module, abc.ABC):
         return safe_kernel(self.engine, self._rows())
 
     @abc.abstractmethod
-    def _pack(self, weight: torch.Tensor) -> Any:
-        """Pack a quantized weight and the bias for the engine that is active now."""
+    def _pack(self, weight: torch.Tensor) -> tuple[Any, ...]:
+        """Pack a quantized weight and the bias for the engine that is active now.
+
+        Returns:
+            the packed weight, and what else each call needs: looking up one attribute of a module takes its time.
+        """
 
     def pack(self) -> None:
         """Bring the packed weight up to date with the buffers.
@@ -107,30 +118,46 @@ class QuantizedConv(PackedLayer):
         super().__init__(weight, scale, bias, engine)
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         self._enough = _enough(weight.shape[2:], padding, dilation) if engine in X86 else ()
-        self._run, self._rank, self._channels = weight.dim() - 2, weight.dim(), weight.shape[1] * groups
         self.pack()
 
     def _kernel(self) -> tuple[str, bool]:
         return safe_kernel(self.engine, self._rows(), self.groups, self.weight.shape[1])
 
-    def _pack(self, weight: torch.Tensor) -> Any:
-        return PREPACK[self._run](weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+    def _pack(self, weight: torch.Tensor) -> tuple[Any, ...]:
+        dims, channels = weight.dim() - 2, weight.shape[1] * self.groups
+        packed = PREPACK[dims](weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return packed, RUN[dims], weight.dim(), channels, self._enough
 
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
-        if x.dim() != self._rank or x.shape[1] != self._channels:
+        packed, run, rank, channels, enough = self._packed
+        shape = x.shape
+        if len(shape) != rank or shape[1] != channels:
             # QNNPACK's kernel would read what is not there
             raise InputError(
-                f"this convolution takes {self._channels} channels in {self._rank} dimensions, but was given a tensor "
-                f"of shape {tuple(x.shape)}; give it the inputs that the float model takes"
+                f"this convolution takes {channels} channels in {rank} dimensions, but was given a tensor "
+                f"of shape {tuple(shape)}; give it the inputs that the float model takes"
             )
-        if any(x.shape[dim] < size for dim, size in self._enough):
+        if enough and any(shape[dim] < size for dim, size in enough):
             return self._padded(x, scale, zero_point)
-        result: torch.Tensor = RUN[self._run](x, self._packed, scale, zero_point)
+        result: torch.Tensor = run(x, packed, scale, zero_point)
+        return result
+
+    def fxq_trusts(self, other: nn.Module) -> bool:
+        """Whether ``other`` always gives what this layer takes."""
+        if type(self) is not QuantizedConv or type(other) is not QuantizedConv:
+            return False
+        _, _, rank, channels, enough = self._packed
+        return bool(not enough and other.weight.dim() == rank and other.weight.shape[0] == channels)
+
+    def fxq_unchecked(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
+        """As ``forward``, for the results of a module that it trusts."""
+        packed, run, *_ = self._packed
+        result: torch.Tensor = run(x, packed, scale, zero_point)
         return result
 
     def _padded(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
         """The same from an input that is padded already."""
-        rest = self.stride, (0,) * self._run, self.dilation, self.groups, self.engine
+        rest = self.stride, (0,) * len(self.padding), self.dilation, self.groups, self.engine
         layer = QuantizedConv(self.weight, self.weight_scale, self.bias, *rest)
         result: torch.Tensor = layer(F.pad(x, [pad for pad in reversed(self.padding) for _ in "lr"]), scale, zero_point)
         return result
@@ -164,20 +191,21 @@ class QuantizedLinear(PackedLayer):
         super().__init__(weight, scale, bias, engine)
         self.pack()
 
-    def _pack(self, weight: torch.Tensor) -> Any:
-        return OPS.linear_prepack(weight, self.bias)
+    def _pack(self, weight: torch.Tensor) -> tuple[Any, ...]:
+        return OPS.linear_prepack(weight, self.bias), weight.shape[1]
 
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
-        if x.shape[-1] != self.weight.shape[1]:
+        packed, features = self._packed
+        if x.shape[-1] != features:
             raise InputError(
-                f"this linear layer takes {self.weight.shape[1]} features, but was given a tensor of shape "
+                f"this linear layer takes {features} features, but was given a tensor of shape "
                 f"{tuple(x.shape)}; give it the inputs that the float model takes"
             )
         if x.numel() == 0:
             # oneDNN's kernel forgets the middle dimensions of an empty tensor
             codes = torch.empty((*x.shape[:-1], self.weight.shape[0]), dtype=torch.uint8)
             return torch._make_per_tensor_quantized_tensor(codes, scale, zero_point)
-        result: torch.Tensor = OPS.linear(x, self._packed, scale, zero_point)
+        result: torch.Tensor = LINEAR(x, packed, scale, zero_point)
         return result
 
     def extra_repr(self) -> str:

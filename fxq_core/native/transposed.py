@@ -12,7 +12,11 @@ from fxq_core.native.saturation import safe_kernel, transposed_kernel
 
 OPS = torch.ops.quantized
 PREPACK = {1: OPS.conv_transpose1d_prepack, 2: OPS.conv_transpose2d_prepack, 3: OPS.conv_transpose3d_prepack}
-RUN = {1: OPS.conv_transpose1d, 2: OPS.conv_transpose2d, 3: OPS.conv_transpose3d}
+RUN = {
+    1: OPS.conv_transpose1d.default._op,
+    2: OPS.conv_transpose2d.default._op,
+    3: OPS.conv_transpose3d.default._op,
+}
 
 
 class QuantizedConvTranspose(PackedLayer):
@@ -35,7 +39,6 @@ class QuantizedConvTranspose(PackedLayer):
     ) -> None:
         super().__init__(weight, scale, bias, engine)
         self.geometry = stride, padding, output_padding, dilation, groups
-        self._rank = weight.dim()
         self.pack()
 
     def _rows(self) -> torch.Tensor:
@@ -44,23 +47,26 @@ class QuantizedConvTranspose(PackedLayer):
     def _kernel(self) -> tuple[str, bool]:
         return safe_kernel(transposed_kernel(self.engine), self._rows())
 
-    def _pack(self, weight: torch.Tensor) -> Any:
+    def _pack(self, weight: torch.Tensor) -> tuple[Any, ...]:
         stride, padding, output_padding, dilation, groups = self.geometry
-        if self._rank == 4 and weight.shape[2] == 2 and padding == (0, 0) and dilation == (1, 1):
+        rank, channels = weight.dim(), weight.shape[0]
+        if rank == 4 and weight.shape[2] == 2 and padding == (0, 0) and dilation == (1, 1):
             # FBGEMM has a kernel for just this case which gives wrong numbers (torch 2.13); with a row of zeros
             # on either side, cut off by the padding, the weight does the same and goes to another kernel
             codes = torch.nn.functional.pad(weight.int_repr(), (0, 0, 1, 1))
             weight = torch._make_per_tensor_quantized_tensor(codes, weight.q_scale(), 0)
             padding = (1, 0)
-        return PREPACK[self._rank - 2](weight, self.bias, stride, padding, output_padding, dilation, groups)
+        packed = PREPACK[rank - 2](weight, self.bias, stride, padding, output_padding, dilation, groups)
+        return packed, RUN[rank - 2], rank, channels
 
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
-        if x.dim() != self._rank or x.shape[1] != self.weight.shape[0]:
+        packed, run, rank, channels = self._packed
+        if x.dim() != rank or x.shape[1] != channels:
             raise InputError(
-                f"this transposed convolution takes {self.weight.shape[0]} channels in {self._rank} dimensions, but "
+                f"this transposed convolution takes {channels} channels in {rank} dimensions, but "
                 f"was given a tensor of shape {tuple(x.shape)}; give it the inputs that the float model takes"
             )
-        result: torch.Tensor = RUN[self._rank - 2](x, self._packed, scale, zero_point)
+        result: torch.Tensor = run(x, packed, scale, zero_point)
         return result
 
     def extra_repr(self) -> str:

@@ -17,8 +17,8 @@ from seed_defects.oracle import module, on_grid, quantized
 
 IMAGE = (2, 3, 8, 8)
 UNPACK = {
-    "QuantizedConv": lambda layer: torch.ops.quantized.conv2d_unpack(layer._packed),
-    "QuantizedLinear": lambda layer: torch.ops.quantized.linear_unpack(layer._packed),
+    "QuantizedConv": lambda layer: torch.ops.quantized.conv2d_unpack(layer._packed[0]),
+    "QuantizedLinear": lambda layer: torch.ops.quantized.linear_unpack(layer._packed[0]),
 }
 
 
