@@ -82,7 +82,7 @@ def fold(layer: Any, norm: Any) -> nn.Module:
         bias = (bias - norm.running_mean.double()) * scale
         if norm.bias is not None:
             bias = bias + norm.bias.double()
-        weight = layer.weight.double() * _by_channel(layer, scale)
+        weight = layer.weight.double().mul_(_by_channel(layer, scale))
         merged: Any = copy.copy(layer)  # the tensors are replaced below, not written to
         merged._parameters, merged._buffers = dict(layer._parameters), dict(layer._buffers)
         hold(merged, "weight", nn.Parameter(weight.to(layer.weight.dtype), requires_grad=False))

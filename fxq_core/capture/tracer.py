@@ -211,6 +211,8 @@ def trace(
     graph_module = fx.GraphModule(module, graph, type(module).__name__)
     called = {node.target for node in graph.nodes if node.op == "call_module"}
     left = {path: reason for path, reason in tracer.left.items() if path in called}
+    # a tracer and its proxies refer to each other, and would hold the weights until a garbage collection
+    vars(tracer).clear()
     return graph_module, left
 
 

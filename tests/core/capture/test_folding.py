@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import pytest
@@ -168,6 +169,20 @@ def test_what_has_hooks_stays(hooked: int) -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1), trained(nn.BatchNorm2d(4)))
     model[hooked].register_forward_hook(lambda *_: calls.append(1))
     assert norms_left(captured(model, torch.randn(2, 3, 4, 4))) == 1
+
+
+def test_unfolded_weights_are_let_go_as_folding_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    unfolded: list[Any] = []
+
+    def watched(layer: Any, norm: Any) -> nn.Module:
+        assert not any(weight() is not None for weight in unfolded)
+        unfolded.append(weakref.ref(layer.weight))
+        return fold(layer, norm)
+
+    monkeypatch.setattr("fxq_core.capture.folding.fold", watched)
+    layers = [module for _ in range(4) for module in (nn.Conv2d(4, 4, 1), trained(nn.BatchNorm2d(4)))]
+    captured(nn.Sequential(*layers).eval(), torch.randn(1, 4, 4, 4))
+    assert len(unfolded) == 4
 
 
 def test_a_norm_after_the_norm_of_shared_layers_is_folded_into_each_call_of_its_own() -> None:
