@@ -52,6 +52,8 @@ def capture(model: nn.Module, example: Arguments) -> Captured:
         kept: dict[str, str] = {}
         while True:
             captured = PartCapturer(root, log, example, kept).capture()
+            # a graph that folds its batch norms lets go of the unfolded weights, so nothing else may hold them
+            del root
             if _refined(captured, example, expected, fresh):
                 return captured
             blamed = wrong_modules(fresh(), log, example, kept) or wrong_parts(captured, fresh(), example, expected)

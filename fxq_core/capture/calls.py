@@ -129,14 +129,14 @@ def positional(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any])
 
 
 class CallLog:
-    """Watches the calls of every submodule while it is entered; keeps no tensor.
+    """Watches the calls of every submodule while it is entered; keeps no tensor, and no module once it is left.
 
     ``fixed`` holds the arguments without tensors by module path, ``varies`` why they are not fixed after all, and
     ``several`` the paths of modules that were called with more than one positional argument.
     """
 
     def __init__(self, root: nn.Module) -> None:
-        self.root = root
+        self._modules = {path: module for path, module in root.named_modules(remove_duplicate=False) if path}
         self.fixed: dict[str, dict[str, Any]] = {}
         self.varies: dict[str, str] = {}
         self.several: set[str] = set()
@@ -145,14 +145,14 @@ class CallLog:
     def __enter__(self) -> CallLog:
         self._handles = [
             module.register_forward_pre_hook(self._hook(path), with_kwargs=True)
-            for path, module in self.root.named_modules(remove_duplicate=False)
-            if path
+            for path, module in self._modules.items()
         ]
         return self
 
     def __exit__(self, *_: object) -> None:
         for handle in self._handles:
             handle.remove()
+        self._modules.clear()
 
     def _hook(self, path: str) -> Any:
         def log(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from fxq_core.capture.functional import BUILDERS, to_module
-from fxq_core.capture.graphs import add_module, call_count, follow, hold
+from fxq_core.capture.graphs import add_module, follow, hold
 from fxq_core.capture.values import FLOAT_ONLY, value_of
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -17,11 +18,13 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 def canonicalize(graph_module: fx.GraphModule) -> None:
     """Rewrite the ops of a graph to the form that patterns are written for, in place; results stay the same."""
+    calls = Counter(str(node.target) for node in graph_module.graph.nodes if node.op == "call_module")
+    padded: dict[str, str] = {}
     for node in list(graph_module.graph.nodes):
         if node.op == "call_function" and node.target in BUILDERS:
             to_module(graph_module, node)
         if node.op == "call_module" and type(graph_module.get_submodule(str(node.target))) in CONVOLUTIONS:
-            _pad_in_numbers(graph_module, node)
+            _pad_in_numbers(graph_module, node, calls, padded)
 
 
 def views_to_reshapes(graph_module: fx.GraphModule) -> None:
@@ -39,9 +42,14 @@ def _view_to_reshape(node: fx.Node) -> None:
         node.target = "reshape"
 
 
-def _pad_in_numbers(graph_module: fx.GraphModule, node: fx.Node) -> None:
-    """Paddings by name become numbers; what a kernel can't pad itself becomes an op of its own."""
-    conv: Any = graph_module.get_submodule(str(node.target))
+def _pad_in_numbers(graph_module: fx.GraphModule, node: fx.Node, calls: Counter[str], padded: dict[str, str]) -> None:
+    """Paddings by name become numbers; what a kernel can't pad itself becomes an op of its own.
+
+    ``calls`` is how often each module of the graph was called before any of this, and ``padded`` which module already
+    stands for another.
+    """
+    path = str(node.target)
+    conv: Any = graph_module.get_submodule(path)
     if conv.padding_mode == "zeros" and not isinstance(conv.padding, str):
         return
     sides = list(conv._reversed_padding_repeated_twice)  # last dimension first, before and after
@@ -50,18 +58,24 @@ def _pad_in_numbers(graph_module: fx.GraphModule, node: fx.Node) -> None:
     assert isinstance(source, fx.Node)
     if value_of(source).rank != len(conv.kernel_size) + 2:
         return
-    plain = type(conv)(
-        conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride,
-        tuple(reversed(sides[0::2])) if within else 0,
-        conv.dilation, conv.groups, conv.bias is not None, device="meta",
-    ).eval()  # fmt: skip
-    hold(plain, "weight", conv.weight)
-    hold(plain, "bias", conv.bias)
-    plain._forward_hooks, plain._forward_pre_hooks = conv._forward_hooks, conv._forward_pre_hooks
+    if path not in padded:
+        plain = _with_padding(conv, tuple(reversed(sides[0::2])) if within else 0)
+        padded[path] = add_module(graph_module, path, plain, replace=calls[path] < 2)
     if not within:
         mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
         with graph_module.graph.inserting_before(node):
             source = graph_module.graph.call_function(F.pad, (source, sides), {"mode": mode})
         source.meta.update(node.meta)
-    alone = call_count(graph_module.graph, str(node.target)) == 1
-    follow(node, "call_module", add_module(graph_module, str(node.target), plain, replace=alone), (source,))
+    follow(node, "call_module", padded[path], (source,))
+
+
+def _with_padding(conv: Any, padding: Any) -> nn.Module:
+    """A convolution with the tensors and hooks of another, but with zeros for padding, in these numbers."""
+    plain = type(conv)(
+        conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, padding,
+        conv.dilation, conv.groups, conv.bias is not None, device="meta",
+    ).eval()  # fmt: skip
+    hold(plain, "weight", conv.weight)
+    hold(plain, "bias", conv.bias)
+    plain._forward_hooks, plain._forward_pre_hooks = conv._forward_hooks, conv._forward_pre_hooks
+    return plain  # type: ignore[no-any-return]

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from fxq_core.capture.graphs import add_module, hold
+from fxq_core.capture.graphs import add_module, hold, prefixes
 from fxq_core.capture.tracer import own_behaviour
 from fxq_core.capture.values import value_of
 
@@ -33,7 +33,9 @@ def fold_batch_norms(graph_module: fx.GraphModule) -> dict[str, str]:
     """
     folded: dict[str, str] = {}
     calls = Counter(node.target for node in graph_module.graph.nodes if node.op == "call_module")
-    read = {str(node.target) for node in graph_module.graph.nodes if node.op == "get_attr"}
+    # the modules that have more uses than their calls
+    used = {path for node in graph_module.graph.nodes if node.op == "get_attr" for path in prefixes(str(node.target))}
+    common: dict[tuple[str, str], str] = {}
     for node in list(graph_module.graph.nodes):
         if node.op != "call_module":
             continue
@@ -43,10 +45,16 @@ def fold_batch_norms(graph_module: fx.GraphModule) -> dict[str, str]:
         source = node.args[0] if node.args else node.kwargs["input"]
         if not _follows_alone(graph_module, norm, source):
             continue
-        layer = graph_module.get_submodule(source.target)
-        shared = calls[source.target] > 1 or any(path.startswith(f"{source.target}.") for path in read)
+        pair = source.target, str(node.target)
+        if pair not in common:
+            shared = calls[source.target] > 1 or source.target in used
+            merged = fold(graph_module.get_submodule(source.target), norm)
+            path = add_module(graph_module, source.target, merged, replace=not shared)
+            if shared:
+                common[pair] = path
+                used.add(path)
         calls[source.target] -= 1
-        source.target = add_module(graph_module, source.target, fold(layer, norm), replace=not shared)
+        source.target = common.get(pair, source.target)
         folded[str(node.target)] = f"folded into {source.target}"
         node.replace_all_uses_with(source)
         graph_module.graph.erase_node(node)
@@ -74,7 +82,7 @@ def fold(layer: Any, norm: Any) -> nn.Module:
         bias = (bias - norm.running_mean.double()) * scale
         if norm.bias is not None:
             bias = bias + norm.bias.double()
-        weight = layer.weight.double() * _by_channel(layer, scale)
+        weight = layer.weight.double().mul_(_by_channel(layer, scale))
         merged: Any = copy.copy(layer)  # the tensors are replaced below, not written to
         merged._parameters, merged._buffers = dict(layer._parameters), dict(layer._buffers)
         hold(merged, "weight", nn.Parameter(weight.to(layer.weight.dtype), requires_grad=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -69,6 +70,11 @@ def add_module(root: nn.Module, path: str, module: nn.Module, replace: bool = Fa
     return free
 
 
+def prefixes(path: str) -> Iterator[str]:
+    """The paths of all modules around the one at a dotted path, outermost first; the root's is left out."""
+    return (path[:end] for end, letter in enumerate(path) if letter == ".")
+
+
 def tensor_at(root: nn.Module, value: Any) -> torch.Tensor | None:
     """The tensor that a ``get_attr`` node reads, or None for anything else."""
     if not isinstance(value, fx.Node) or value.op != "get_attr":
@@ -80,10 +86,6 @@ def tensor_at(root: nn.Module, value: Any) -> torch.Tensor | None:
 def follow(node: fx.Node, op: str, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
     """Turn a node into another call, keeping its name, users and meta."""
     node.op, node.target, node.args, node.kwargs = op, target, args, kwargs or {}
-
-
-def call_count(graph: fx.Graph, path: str) -> int:
-    return sum(node.op == "call_module" and node.target == path for node in graph.nodes)
 
 
 def module_path(part: str, node: fx.Node) -> str:

@@ -23,7 +23,7 @@ from fxq_core.capture.calls import (
     random_states,
 )
 from fxq_core.capture.containers import Layout
-from fxq_core.capture.graphs import put
+from fxq_core.capture.graphs import prefixes, put
 from fxq_core.capture.location import why
 from fxq_core.capture.tracer import RANDOM, is_layer, layer_graph, own_behaviour, trace
 
@@ -59,6 +59,7 @@ class PartCapturer:
 
     def __init__(self, root: nn.Module, log: CallLog, example: Arguments, kept: Mapping[str, str]) -> None:
         self.root, self.log, self.example, self.kept = root, log, example, kept
+        self.around = {path for called in log.fixed for path in prefixes(called)}
         self.parts: dict[str, fx.GraphModule] = {}
         self.left: dict[str, str] = {}
 
@@ -68,7 +69,7 @@ class PartCapturer:
 
     def _enter(self, path: str, module: nn.Module) -> None:
         called = not path or path in self.log.fixed
-        if not called and not any(other.startswith(f"{path}.") for other in self.log.fixed):
+        if not called and path not in self.around:
             self.left[path] = "the example never reached it"
             return
         reason = self._trace(path, module) if called else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import operator
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -137,6 +138,26 @@ class Tracer(fx.Tracer):
             guard.node.meta[ASKS_FOR_SHAPE] = True
         return count
 
+    def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
+        """Like torch's own, which looks through all tensors of the root for each that is read."""
+        holder, key, name = self.tensors.get(id(attr_val), ({}, "", ""))
+        if attr_val is None or holder.get(key) is not attr_val:
+            return super().getattr(attr, attr_val, parameter_proxy_cache)
+        if name not in parameter_proxy_cache:
+            parameter_proxy_cache[name] = self.create_proxy("get_attr", name, (), {})
+        return parameter_proxy_cache[name]
+
+    @functools.cached_property
+    def tensors(self) -> dict[int, tuple[Mapping[str, Any], str, str]]:
+        """What holds each tensor whose reading makes a node, under which key, and its path; by ``id``."""
+        found: dict[int, tuple[Mapping[str, Any], str, str]] = {}
+        for kind in ("_parameters", "_buffers") if self.proxy_buffer_attributes else ("_parameters",):
+            for path, module in self.root.named_modules():
+                for key, tensor in getattr(module, kind).items():
+                    name = f"{path}.{key}" if path else key
+                    found.setdefault(id(tensor), (getattr(module, kind), key, name))
+        return found
+
     def proxy(self, node: fx.Node) -> fx.Proxy:
         return RecordingProxy(node, self)
 
@@ -188,11 +209,11 @@ def trace(
         if node.op == "call_module" and str(node.target) in tracer.left:
             node.meta[REASON] = tracer.left[str(node.target)]
     graph_module = fx.GraphModule(module, graph, type(module).__name__)
-    return graph_module, {path: reason for path, reason in tracer.left.items() if _called(graph, path)}
-
-
-def _called(graph: fx.Graph, path: str) -> bool:
-    return any(node.op == "call_module" and node.target == path for node in graph.nodes)
+    called = {node.target for node in graph.nodes if node.op == "call_module"}
+    left = {path: reason for path, reason in tracer.left.items() if path in called}
+    # a tracer and its proxies refer to each other, and would hold the weights until a garbage collection
+    vars(tracer).clear()
+    return graph_module, left
 
 
 def layer_graph(layer: nn.Module) -> fx.GraphModule:

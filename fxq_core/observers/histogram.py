@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from fxq_core.observers.base import Observer
+from fxq_core.observers.bins import bin_counts, count_zeros
 from fxq_core.types import QSpec
 
 BINS = 4096
@@ -28,25 +29,22 @@ class Histogram(Observer):
     """Counts values in at most ``BINS`` bins; the order of data does not matter.
 
     ``low`` and ``high`` are the extremes, ``exponent`` the log2 of the bin width, ``start`` the index of the first
-    bin, ``counts`` (int64) how many values each bin holds, and ``zeros`` how many values are exactly 0.
+    bin, and ``counts`` (int64) how many values each bin holds.
     """
 
-    STATE = ("low", "high", "exponent", "start", "counts", "zeros")
+    STATE: tuple[str, ...] = ("low", "high", "exponent", "start", "counts")
 
     def __init__(self, spec: QSpec) -> None:
         if spec.axis is not None:
             raise ValueError("a histogram has one range for the whole tensor; use 'minmax' for channels")
         super().__init__(spec)
         self.low = self.high = 0.0
-        self.exponent = self.start = self.zeros = 0
+        self.exponent = self.start = 0
         self.counts = torch.zeros(1, dtype=torch.int64)
 
     def update(self, value: torch.Tensor, low: float, high: float) -> None:
         self._cover(low, high)
-        width = 2.0**self.exponent
-        bins = torch.floor(value.flatten().double() / width).to(torch.int64) - self.start
-        self.counts = self.counts + torch.bincount(bins, minlength=len(self.counts))
-        self.zeros += value.numel() - int(torch.count_nonzero(value))
+        self.counts = self.counts + bin_counts(value, self.exponent, self.start, len(self.counts))
 
     def absorb(self, other: Any) -> None:
         self._cover(other.low, other.high)
@@ -55,12 +53,13 @@ class Histogram(Observer):
         added.spec = self.spec
         added._cover(self.low, self.high)
         self.counts = self.counts + added.counts
-        self.zeros += added.zeros
 
     def _cover(self, low: float, high: float) -> None:
         """Widen the grid until it holds ``low`` to ``high``."""
         old_exponent, old_start, old_counts = self.exponent, self.start, self.counts
         seen = self.count > 0
+        if seen and self.low <= low and high <= self.high:
+            return
         self.low, self.high = (min(low, self.low), max(high, self.high)) if seen else (low, high)
         extent, magnitude = self.high - self.low, max(abs(self.low), abs(self.high))
         exponent = max(FINEST, _log2(magnitude) - PRECISION, _log2(extent / BINS))
@@ -89,8 +88,23 @@ class HistogramObserver(Histogram):
     """The range with the smallest mean squared error between the values and their codes.
 
     Every pair of ``CUTS`` candidate ends is tried. A value inside costs ``scale**2 / 12``, the variance of rounding;
-    a value outside costs its squared distance to the nearer end. A value of exactly 0 costs nothing: it has a code.
+    a value outside costs its squared distance to the nearer end. A value of exactly 0 costs nothing: it has a code;
+    ``zeros`` is how many there were.
     """
+
+    STATE = (*Histogram.STATE, "zeros")
+
+    def __init__(self, spec: QSpec) -> None:
+        super().__init__(spec)
+        self.zeros = 0
+
+    def update(self, value: torch.Tensor, low: float, high: float) -> None:
+        super().update(value, low, high)
+        self.zeros += count_zeros(value)
+
+    def absorb(self, other: Any) -> None:
+        super().absorb(other)
+        self.zeros += other.zeros
 
     def range(self) -> tuple[float, float]:
         centers, counts = self.centers(), self.counts.double()

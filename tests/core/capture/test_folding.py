@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import Any
 
 import pytest
@@ -168,3 +169,32 @@ def test_what_has_hooks_stays(hooked: int) -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 1), trained(nn.BatchNorm2d(4)))
     model[hooked].register_forward_hook(lambda *_: calls.append(1))
     assert norms_left(captured(model, torch.randn(2, 3, 4, 4))) == 1
+
+
+def test_unfolded_weights_are_let_go_as_folding_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    unfolded: list[Any] = []
+
+    def watched(layer: Any, norm: Any) -> nn.Module:
+        assert not any(weight() is not None for weight in unfolded)
+        unfolded.append(weakref.ref(layer.weight))
+        return fold(layer, norm)
+
+    monkeypatch.setattr("fxq_core.capture.folding.fold", watched)
+    layers = [module for _ in range(4) for module in (nn.Conv2d(4, 4, 1), trained(nn.BatchNorm2d(4)))]
+    captured(nn.Sequential(*layers).eval(), torch.randn(1, 4, 4, 4))
+    assert len(unfolded) == 4
+
+
+def test_a_norm_after_the_norm_of_shared_layers_is_folded_into_each_call_of_its_own() -> None:
+    class Shared(Net):
+        def forward(self, x: Any) -> Any:
+            first, second = self.norm(self.conv(x)), self.norm(self.conv(x + 1))
+            return self.after(first), self.after(second), self.other(self.norm(self.conv(x + 2)))
+
+    torch.manual_seed(0)
+    norms = {name: trained(nn.BatchNorm2d(4)) for name in ("norm", "after", "other")}
+    model, x = Shared(conv=nn.Conv2d(4, 4, 1), **norms).eval(), torch.randn(2, 4, 5, 5)
+    result = captured(model, x)
+    assert norms_left(result) == 0
+    for got, wanted in zip(result.root(x), model(x), strict=True):
+        assert torch.allclose(got, wanted, rtol=1e-4, atol=1e-4)

@@ -242,3 +242,37 @@ def test_a_layer_is_one_op_of_torch() -> None:
     graph_module, left = trace(nn.Sequential(nn.Sequential(nn.ReLU())), {}, {})
     assert ([n.target for n in graph_module.graph.nodes][1], left) == ("0.0", {})
     assert [n.op for n in layer_graph(nn.ReLU()).graph.nodes] == ["placeholder", "call_module", "output"]
+
+
+def test_a_bias_that_is_absent_stays_so() -> None:
+    class Functional(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(3, 4))
+            self.register_parameter("bias", None)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = F.linear(x, self.weight, self.bias)
+            return y if self.bias is None else y + 1
+
+    model, x = Functional().eval(), torch.randn(2, 4)
+    result = captured(model, x)
+    assert not result.left
+    assert torch.equal(result.root(x), model(x))
+
+
+def test_a_buffer_made_while_tracing_is_not_mistaken_for_one_that_was_there() -> None:
+    class Replacing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 4)
+            self.register_buffer("offset", torch.ones(4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            before = self.offset
+            self.offset = torch.full((4,), 2.0)
+            return self.layer(x) + before + self.offset
+
+    torch.manual_seed(0)
+    model, x = Replacing().eval(), torch.randn(2, 4)
+    assert torch.allclose(captured(model, x).root(x), model(x))
