@@ -70,6 +70,10 @@ def sub(match: Match, ctx: LoweringContext) -> fx.Node:
 
 
 def mul(match: Match, ctx: LoweringContext) -> fx.Node:
+    product, *shapes = (value_of(node).shape for node in (match.nodes[0], *match.inputs))
+    if shapes.count(product) == 1 and all(len(shape) == 4 for shape in shapes):
+        image, gate = ctx.inputs if shapes[0] == product else reversed(ctx.inputs)
+        return _clamped(match, ctx, ctx.call(functions.gated, image, gate, *ctx.output))
     return _clamped(match, ctx, ctx.call(OPS.mul, *ctx.inputs, *ctx.output))
 
 

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 
 PAD_MODES = ("reflect", "replicate", "circular")
+# the pixels from which on it pays to repeat a gate for each of them
+SPREAD = 100
 
 
 def clamp(x: torch.Tensor, low: float, high: float) -> torch.Tensor:
@@ -50,6 +52,18 @@ def pixel_unshuffle(x: torch.Tensor, factor: int) -> torch.Tensor:
     if x.numel():
         return F.pixel_unshuffle(x, factor)
     return from_codes(F.pixel_unshuffle(x.int_repr(), factor), x.q_scale(), x.q_zero_point())
+
+
+def gated(image: torch.Tensor, gate: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
+    """``image * gate``, of shape ``(N, C, H, W)``, for a gate that has fewer numbers; a channels_last image.
+
+    The kernel is slow where one operand is broadcast, and lays the product out as the first operand is.
+    """
+    image = image.contiguous(memory_format=torch.channels_last)
+    if gate.shape[0] == image.shape[0] and image.shape[2] * image.shape[3] >= SPREAD:
+        gate = gate.expand_as(image).contiguous(memory_format=torch.channels_last)
+    result: torch.Tensor = torch.ops.quantized.mul.default(image, gate, scale, zero_point)
+    return result
 
 
 def hardswish(x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:

@@ -91,6 +91,23 @@ def test_clamping_on_steps_is_exact(last: bool, low: int, width: int, zero_point
     assert result.stride() == x.stride()
 
 
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("gate", [(2, 5, 1, 1), (1, 5, 1, 1), (2, 1, 12, 11), (1, 1, 1, 1)])
+@pytest.mark.parametrize("size", [(12, 11), (3, 4), (0, 4)])
+def test_a_gate_gives_what_the_kernel_does(
+    engine: str, size: tuple[int, int], gate: tuple[int, ...], last: bool, registry: fxq.Registry
+) -> None:
+    image, gates = codes(2, 5, *size), codes(*gate[:2], *(size if gate[2] > 1 else (1, 1)), scale=1 / 256, zero_point=0)
+    if last:
+        image = image.contiguous(memory_format=torch.channels_last)
+    with registry.engines[engine].active():
+        result = functions.gated(image, gates, 0.03, 100)
+        expected = torch.ops.quantized.mul(image, gates, 0.03, 100)
+    assert torch.equal(result.int_repr(), expected.int_repr())
+    assert (result.q_scale(), result.q_zero_point()) == (0.03, 100)
+    assert result.is_contiguous(memory_format=torch.channels_last) or not result.numel()
+
+
 @pytest.mark.parametrize("function", [functions.hardswish, functions.hardsigmoid])
 def test_an_empty_tensor_reaches_no_kernel(engine: str, function: Any, registry: fxq.Registry) -> None:
     with registry.engines[engine].active():
