@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -11,7 +12,9 @@ from torch import fx
 from fxq_core.capture.values import value_of
 from fxq_core.context import LoweringContext
 from fxq_core.native import functions
+from fxq_core.native.codes import codes_of, from_codes
 from fxq_core.native.layers import QuantizedConstant, QuantizedConv, QuantizedLinear
+from fxq_core.native.lookup import Lookup
 from fxq_core.native.norms import QuantizedNorm
 from fxq_core.native.transposed import QuantizedConvTranspose
 from fxq_core.signatures import arguments, clamp_bounds
@@ -113,6 +116,10 @@ def hardswish(match: Match, ctx: LoweringContext) -> fx.Node:
     return ctx.call(functions.hardswish, *ctx.inputs, *ctx.output)
 
 
+def silu(match: Match, ctx: LoweringContext) -> fx.Node:
+    return ctx.call(functions.silu, *ctx.inputs, *ctx.output)
+
+
 def hardsigmoid(match: Match, ctx: LoweringContext) -> fx.Node:
     return ctx.call(functions.hardsigmoid, *ctx.inputs, *ctx.output)
 
@@ -176,8 +183,8 @@ def pixel_unshuffle(match: Match, ctx: LoweringContext) -> fx.Node:
 
 def on_codes(match: Match, ctx: LoweringContext) -> fx.Node:
     """For an op that moves or picks values and runs on bytes, but not on quantized tensors."""
-    codes = ctx.copy(dict(zip(match.inputs, (ctx.call_method("int_repr", x) for x in ctx.inputs), strict=True)))
-    return ctx.call(functions.from_codes, codes, *ctx.output)
+    codes = ctx.copy(dict(zip(match.inputs, (ctx.call(codes_of, x) for x in ctx.inputs), strict=True)))
+    return ctx.call(from_codes, codes, *ctx.output)
 
 
 def same(match: Match, ctx: LoweringContext) -> fx.Node:
@@ -192,3 +199,13 @@ def in_float(match: Match, ctx: LoweringContext) -> fx.Node:
     """For an op without a kernel: between two conversions, in one step of the plan."""
     floats = {value: ctx.call_method("dequantize", node) for value, node in zip(match.inputs, ctx.inputs, strict=True)}
     return ctx.call(torch.quantize_per_tensor, ctx.copy(floats), *ctx.output, torch.quint8)
+
+
+def lookup(match: Match, ctx: LoweringContext) -> fx.Node:
+    """For an op on single numbers without a kernel, which takes long in float."""
+    node: Any = match.output
+    layer = match.modules[0]
+    if layer is not None:
+        return ctx.module(Lookup(node.name, copy.deepcopy(layer)), *ctx.inputs, *ctx.output)
+    args, kwargs = node.args[1:], {name: value for name, value in node.kwargs.items() if value is not match.inputs[0]}
+    return ctx.module(Lookup(node.name, node.target, args, kwargs), *ctx.inputs, *ctx.output)

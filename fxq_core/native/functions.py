@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from fxq_core.native.codes import codes_of, from_codes
+
 PAD_MODES = ("reflect", "replicate", "circular")
 # the pixels from which on it pays to repeat a gate for each of them
 SPREAD = 100
@@ -18,18 +20,13 @@ def clamp(x: torch.Tensor, low: float, high: float) -> torch.Tensor:
     scale, zero_point = x.q_scale(), x.q_zero_point()
     # 256 steps from the zero point lie beyond all codes, so an infinite limit becomes none
     lowest, highest = (round(min(max(limit / scale, -256.0), 256.0)) + zero_point for limit in (low, high))
-    codes = x.int_repr().clamp(min(max(lowest, 0), 255), min(max(highest, 0), 255))
-    return torch._make_per_tensor_quantized_tensor(codes, scale, zero_point)
-
-
-def from_codes(codes: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
-    """The quantized tensor that uint8 codes stand for."""
-    return torch._make_per_tensor_quantized_tensor(codes, scale, zero_point)
+    codes = codes_of(x).clamp(min(max(lowest, 0), 255), min(max(highest, 0), 255))
+    return from_codes(codes, scale, zero_point)
 
 
 def negated(x: torch.Tensor) -> torch.Tensor:
     """``-x``, exactly: code ``255 - c`` with zero point ``255 - z`` stands for the negative of code ``c``."""
-    return from_codes(x.int_repr().bitwise_not_(), x.q_scale(), 255 - x.q_zero_point())
+    return from_codes(codes_of(x).bitwise_not(), x.q_scale(), 255 - x.q_zero_point())
 
 
 def pad_copies(x: torch.Tensor, pad: tuple[int, ...], mode: str) -> torch.Tensor:
@@ -51,7 +48,7 @@ def pixel_unshuffle(x: torch.Tensor, factor: int) -> torch.Tensor:
     """As ``F.pixel_unshuffle``, which gives an empty quantized tensor a wrong shape."""
     if x.numel():
         return F.pixel_unshuffle(x, factor)
-    return from_codes(F.pixel_unshuffle(x.int_repr(), factor), x.q_scale(), x.q_zero_point())
+    return from_codes(F.pixel_unshuffle(codes_of(x), factor), x.q_scale(), x.q_zero_point())
 
 
 def gated(image: torch.Tensor, gate: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
@@ -74,10 +71,15 @@ def hardswish(x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
     return result
 
 
+def silu(x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
+    """``x * sigmoid(x)``, computed in float in the memory of one temporary."""
+    return torch.quantize_per_tensor(F.silu(x.dequantize(), inplace=True), scale, zero_point, torch.quint8)
+
+
 def hardsigmoid(x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
     """``clamp(x + 3, 0, 6) / 6`` with the kernel's own qparams; an empty tensor never reaches QNNPACK."""
     return F.hardsigmoid(x) if x.numel() else _empty(x, scale, zero_point)
 
 
 def _empty(x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
-    return from_codes(x.int_repr(), scale, zero_point)
+    return from_codes(codes_of(x), scale, zero_point)

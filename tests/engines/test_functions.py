@@ -14,6 +14,7 @@ from torch import nn
 
 import fxq_core as fxq
 from fxq_core.native import functions
+from fxq_core.native.codes import from_codes
 from fxq_core.native.norms import QuantizedNorm
 
 
@@ -67,7 +68,7 @@ def test_the_negative_is_exact(zero_point: int) -> None:
 
 @given(st.lists(st.integers(0, 255)), st.floats(1e-6, 1e3), st.integers(0, 255))
 def test_codes_stand_for_numbers(values: list[int], scale: float, zero_point: int) -> None:
-    result = functions.from_codes(torch.tensor(values, dtype=torch.uint8), scale, zero_point)
+    result = from_codes(torch.tensor(values, dtype=torch.uint8), scale, zero_point)
     assert (result.q_scale(), result.q_zero_point(), result.int_repr().tolist()) == (scale, zero_point, values)
 
 
@@ -106,6 +107,15 @@ def test_a_gate_gives_what_the_kernel_does(
     assert torch.equal(result.int_repr(), expected.int_repr())
     assert (result.q_scale(), result.q_zero_point()) == (0.03, 100)
     assert result.is_contiguous(memory_format=torch.channels_last) or not result.numel()
+
+
+def test_silu_is_computed_in_float() -> None:
+    x = codes(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+    result, before = functions.silu(x, 0.03, 20), x.clone()
+    expected = torch.quantize_per_tensor(F.silu(x.dequantize()), 0.03, 20, torch.quint8)
+    assert torch.equal(result.int_repr(), expected.int_repr())
+    assert torch.equal(x.int_repr(), before.int_repr())
+    assert result.stride() == x.stride()
 
 
 @pytest.mark.parametrize("function", [functions.hardswish, functions.hardsigmoid])
