@@ -100,7 +100,7 @@ def _clamp(ctx: LoweringContext, x: fx.Node, low: float, high: float) -> fx.Node
 
 def cat(match: Match, ctx: LoweringContext) -> fx.Node:
     dim = arguments(match.output, None)["dim"]
-    return ctx.call(OPS.cat, list(ctx.inputs), dim, *ctx.output)
+    return ctx.call(functions.cat, list(ctx.inputs), dim, *ctx.output)
 
 
 def stack(match: Match, ctx: LoweringContext) -> fx.Node:

@@ -51,6 +51,14 @@ def pixel_unshuffle(x: torch.Tensor, factor: int) -> torch.Tensor:
     return from_codes(F.pixel_unshuffle(codes_of(x), factor), x.q_scale(), x.q_zero_point())
 
 
+def cat(tensors: list[torch.Tensor], dim: int, scale: float, zero_point: int) -> torch.Tensor:
+    """``torch.cat``; the kernel goes through float unless all images are channels_last, which a part of one is not."""
+    if tensors[0].dim() == 4:
+        tensors = [x.contiguous(memory_format=torch.channels_last) for x in tensors]
+    result: torch.Tensor = torch.ops.quantized.cat.default(tensors, dim, scale, zero_point)
+    return result
+
+
 def gated(image: torch.Tensor, gate: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
     """``image * gate``, of shape ``(N, C, H, W)``, for a gate that has fewer numbers; a channels_last image.
 

@@ -92,6 +92,16 @@ def test_clamping_on_steps_is_exact(last: bool, low: int, width: int, zero_point
     assert result.stride() == x.stride()
 
 
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_parts_of_images_are_joined_in_channels_last(engine: str, dim: int, registry: fxq.Registry) -> None:
+    whole = codes(4, 6, 5, 4).contiguous(memory_format=torch.channels_last)
+    parts = [whole[:, :3], whole[:, 3:]]
+    with registry.engines[engine].active():
+        result = functions.cat(parts, dim, 0.05, 117)
+    assert same(result, torch.cat([part.dequantize() for part in parts], dim))
+    assert result.is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("gate", [(2, 5, 1, 1), (1, 5, 1, 1), (2, 1, 12, 11), (1, 1, 1, 1)])
 @pytest.mark.parametrize("size", [(12, 11), (3, 4), (0, 4)])
