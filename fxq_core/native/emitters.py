@@ -187,6 +187,14 @@ def on_codes(match: Match, ctx: LoweringContext) -> fx.Node:
     return ctx.call(from_codes, codes, *ctx.output)
 
 
+def max_pool2d(match: Match, ctx: LoweringContext) -> fx.Node:
+    pool: Any = match.modules[0]
+    if pool is None or pool.ceil_mode or pool.return_indices or pool.dilation not in (1, (1, 1)):
+        return ctx.copy()
+    geometry = (pool.kernel_size, pool.stride, pool.padding)
+    return ctx.call(functions.max_pool2d, *ctx.inputs, *(n if isinstance(n, tuple) else (n, n) for n in geometry))
+
+
 def same(match: Match, ctx: LoweringContext) -> fx.Node:
     return ctx.copy()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 import torch.nn.functional as F
 
@@ -10,6 +12,8 @@ from fxq_core.native.codes import codes_of, from_codes
 PAD_MODES = ("reflect", "replicate", "circular")
 # the pixels from which on it pays to repeat a gate for each of them
 SPREAD = 100
+# large images of few channels that don't fill registers of 32 bytes are pooled in their rows, if windows are large too
+VECTOR, FEW, LARGE, WINDOW = 32, 64, 2**17, 9
 
 
 def clamp(x: torch.Tensor, low: float, high: float) -> torch.Tensor:
@@ -69,6 +73,28 @@ def gated(image: torch.Tensor, gate: torch.Tensor, scale: float, zero_point: int
         gate = gate.expand_as(image).contiguous(memory_format=torch.channels_last)
     result: torch.Tensor = torch.ops.quantized.mul.default(image, gate, scale, zero_point)
     return result
+
+
+def max_pool2d(
+    x: torch.Tensor, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]
+) -> torch.Tensor:
+    """As ``F.max_pool2d``, whose kernel takes channels beyond a multiple of ``VECTOR`` one by one.
+
+    On codes, first over rows, then over columns, with the image's rows as vectors. Code 0 never is the largest, so it
+    can pad.
+    """
+    channels = x.shape[1]
+    if channels % VECTOR == 0 or channels > FEW or x.numel() < LARGE or kernel[0] * kernel[1] < WINDOW:
+        return F.max_pool2d(x, kernel, stride, padding)
+    last = [size + 2 * pad - side for size, pad, side in zip(x.shape[2:], padding, kernel, strict=True)]
+    spans = [end // step * step + 1 for end, step in zip(last, stride, strict=True)]
+    codes = codes_of(x.contiguous(memory_format=torch.channels_last)).permute(0, 2, 3, 1)
+    codes = F.pad(codes, (0, 0, padding[1], padding[1], padding[0], padding[0])).flatten(2)
+    rows = [codes[:, row : row + spans[0] : stride[0]] for row in range(kernel[0])]
+    codes = functools.reduce(torch.maximum, rows)
+    columns = [codes[:, :, channels * i : channels * (i + spans[1])] for i in range(kernel[1])]
+    codes = functools.reduce(torch.maximum, columns).reshape(len(x), -1, spans[1], channels)
+    return from_codes(codes[:, :, :: stride[1]].contiguous().permute(0, 3, 1, 2), x.q_scale(), x.q_zero_point())
 
 
 def hardswish(x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:

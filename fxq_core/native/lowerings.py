@@ -35,6 +35,7 @@ EMITTERS: Mapping[str, Emit] = MappingProxyType(
         "dequantize": emit.dequantize,
         "constant": emit.constant,
         "clamp": emit.clamp,
+        "max_pool2d": emit.max_pool2d,
         "cat": emit.cat,
         "stack": emit.stack,
         "identity": emit.nothing,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import unittest.mock
 from typing import Any
 
 import pytest
@@ -90,6 +91,29 @@ def test_clamping_on_steps_is_exact(last: bool, low: int, width: int, zero_point
     result = functions.clamp(x, *bounds)
     assert same(result, expected)
     assert result.stride() == x.stride()
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("channels", [1, 24, 32])
+@given(st.data())
+@settings(max_examples=20)
+def test_max_pool_gives_what_the_kernel_does(last: bool, channels: int, data: Any) -> None:
+    # small images take the same way here as large ones
+    with unittest.mock.patch.object(functions, "LARGE", 1):
+        check_max_pool(last, channels, data)
+
+
+def check_max_pool(last: bool, channels: int, data: Any) -> None:
+    kernel = data.draw(st.tuples(st.integers(2, 5), st.integers(2, 5)))
+    stride = data.draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    padding = tuple(data.draw(st.integers(0, side // 2)) for side in kernel)
+    size = tuple(data.draw(st.integers(side, 9)) for side in kernel)
+    x = codes(data.draw(st.integers(0, 2)), channels, *size)
+    if last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    result = functions.max_pool2d(x, kernel, stride, padding)
+    assert same(result, F.max_pool2d(x, kernel, stride, padding).dequantize())
+    assert (result.q_scale(), result.q_zero_point()) == (0.05, 117)
 
 
 @pytest.mark.parametrize("dim", [0, 1, -1])
