@@ -28,6 +28,7 @@ from fxq_core.capture.folding import fold_batch_norms
 from fxq_core.capture.inplace import drop_unused, functionalize
 from fxq_core.capture.operands import simplify_operands
 from fxq_core.capture.parts import ATTRIBUTES, HOOKS, SIGNATURE, Captured, PartCapturer
+from fxq_core.capture.shuffles import shuffles
 from fxq_core.capture.values import ValueRecorder
 from fxq_core.capture.verify import ROUNDED, amplifies, run, same
 from fxq_core.errors import CaptureError
@@ -116,6 +117,7 @@ def _refined(captured: Captured, example: Arguments, expected: Any, fresh: Calla
             simplify_operands(part)
             fold_constants(part)
             canonicalize(part)
+            shuffles(part)
             views_to_reshapes(part)
             for name, fate in fold_batch_norms(part).items():
                 captured.folded[f"{path}.{name}" if path else name] = fate

@@ -16,8 +16,8 @@ with warnings.catch_warnings():
     torch.quantize_per_tensor(torch.zeros(1), 1.0, 0, torch.quint8)
 
 from fxq_core.native import emitters
+from fxq_core.native.codes import from_codes
 from fxq_core.native.engine import native_engine
-from fxq_core.native.functions import from_codes
 from fxq_core.native.lowerings import native_lowerings
 
 __all__ = ["emitters", "from_codes", "native_engine", "native_lowerings"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -11,7 +12,9 @@ from torch import fx
 from fxq_core.capture.values import value_of
 from fxq_core.context import LoweringContext
 from fxq_core.native import functions
+from fxq_core.native.codes import codes_of, from_codes
 from fxq_core.native.layers import QuantizedConstant, QuantizedConv, QuantizedLinear
+from fxq_core.native.lookup import Lookup
 from fxq_core.native.norms import QuantizedNorm
 from fxq_core.native.transposed import QuantizedConvTranspose
 from fxq_core.signatures import arguments, clamp_bounds
@@ -70,6 +73,10 @@ def sub(match: Match, ctx: LoweringContext) -> fx.Node:
 
 
 def mul(match: Match, ctx: LoweringContext) -> fx.Node:
+    product, *shapes = (value_of(node).shape for node in (match.nodes[0], *match.inputs))
+    if shapes.count(product) == 1 and all(len(shape) == 4 for shape in shapes):
+        image, gate = ctx.inputs if shapes[0] == product else reversed(ctx.inputs)
+        return _clamped(match, ctx, ctx.call(functions.gated, image, gate, *ctx.output))
     return _clamped(match, ctx, ctx.call(OPS.mul.default, *ctx.inputs, *ctx.output))
 
 
@@ -93,7 +100,7 @@ def _clamp(ctx: LoweringContext, x: fx.Node, low: float, high: float) -> fx.Node
 
 def cat(match: Match, ctx: LoweringContext) -> fx.Node:
     dim = arguments(match.output, None)["dim"]
-    return ctx.call(OPS.cat.default, list(ctx.inputs), dim, *ctx.output)
+    return ctx.call(functions.cat, list(ctx.inputs), dim, *ctx.output)
 
 
 def stack(match: Match, ctx: LoweringContext) -> fx.Node:
@@ -107,6 +114,10 @@ def sigmoid(match: Match, ctx: LoweringContext) -> fx.Node:
 
 def hardswish(match: Match, ctx: LoweringContext) -> fx.Node:
     return ctx.call(functions.hardswish, *ctx.inputs, *ctx.output)
+
+
+def silu(match: Match, ctx: LoweringContext) -> fx.Node:
+    return ctx.call(functions.silu, *ctx.inputs, *ctx.output)
 
 
 def hardsigmoid(match: Match, ctx: LoweringContext) -> fx.Node:
@@ -172,8 +183,16 @@ def pixel_unshuffle(match: Match, ctx: LoweringContext) -> fx.Node:
 
 def on_codes(match: Match, ctx: LoweringContext) -> fx.Node:
     """For an op that moves or picks values and runs on bytes, but not on quantized tensors."""
-    codes = ctx.copy(dict(zip(match.inputs, (ctx.call_method("int_repr", x) for x in ctx.inputs), strict=True)))
-    return ctx.call(functions.from_codes, codes, *ctx.output)
+    codes = ctx.copy(dict(zip(match.inputs, (ctx.call(codes_of, x) for x in ctx.inputs), strict=True)))
+    return ctx.call(from_codes, codes, *ctx.output)
+
+
+def max_pool2d(match: Match, ctx: LoweringContext) -> fx.Node:
+    pool: Any = match.modules[0]
+    if pool is None or pool.ceil_mode or pool.return_indices or pool.dilation not in (1, (1, 1)):
+        return ctx.copy()
+    geometry = (pool.kernel_size, pool.stride, pool.padding)
+    return ctx.call(functions.max_pool2d, *ctx.inputs, *(n if isinstance(n, tuple) else (n, n) for n in geometry))
 
 
 def same(match: Match, ctx: LoweringContext) -> fx.Node:
@@ -188,3 +207,13 @@ def in_float(match: Match, ctx: LoweringContext) -> fx.Node:
     """For an op without a kernel: between two conversions, in one step of the plan."""
     floats = {value: ctx.call_method("dequantize", node) for value, node in zip(match.inputs, ctx.inputs, strict=True)}
     return ctx.call(torch.quantize_per_tensor, ctx.copy(floats), *ctx.output, torch.quint8)
+
+
+def lookup(match: Match, ctx: LoweringContext) -> fx.Node:
+    """For an op on single numbers without a kernel, which takes long in float."""
+    node: Any = match.output
+    layer = match.modules[0]
+    if layer is not None:
+        return ctx.module(Lookup(node.name, copy.deepcopy(layer)), *ctx.inputs, *ctx.output)
+    args, kwargs = node.args[1:], {name: value for name, value in node.kwargs.items() if value is not match.inputs[0]}
+    return ctx.module(Lookup(node.name, node.target, args, kwargs), *ctx.inputs, *ctx.output)

@@ -28,11 +28,14 @@ EMITTERS: Mapping[str, Emit] = MappingProxyType(
         **CLAMPED,
         **{f"{name}_clamp": emitter for name, emitter in CLAMPED.items()},
         **dict.fromkeys(IN_FLOAT, emit.in_float),
+        "silu": emit.silu,
+        **dict.fromkeys(("gelu", "elu", "mish"), emit.lookup),
         **dict.fromkeys(("amax", "amin", "roll"), emit.on_codes),
         "quantize": emit.quantize,
         "dequantize": emit.dequantize,
         "constant": emit.constant,
         "clamp": emit.clamp,
+        "max_pool2d": emit.max_pool2d,
         "cat": emit.cat,
         "stack": emit.stack,
         "identity": emit.nothing,
@@ -65,5 +68,5 @@ def native_lowerings(
     """
     for pattern, emitter in {**EMITTERS, **instead}.items():
         if pattern not in without:
-            in_float = emitter is emit.in_float
-            yield Lowering(engine=engine, pattern=pattern, emit=emitter, output=FIXED.get(pattern), in_float=in_float)
+            fixed, in_float = FIXED.get(pattern), pattern in IN_FLOAT or emitter is emit.in_float
+            yield Lowering(engine=engine, pattern=pattern, emit=emitter, output=fixed, in_float=in_float)

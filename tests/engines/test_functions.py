@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import unittest.mock
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from torch import nn
 
 import fxq_core as fxq
 from fxq_core.native import functions
+from fxq_core.native.codes import from_codes
 from fxq_core.native.norms import QuantizedNorm
 
 
@@ -67,7 +69,7 @@ def test_the_negative_is_exact(zero_point: int) -> None:
 
 @given(st.lists(st.integers(0, 255)), st.floats(1e-6, 1e3), st.integers(0, 255))
 def test_codes_stand_for_numbers(values: list[int], scale: float, zero_point: int) -> None:
-    result = functions.from_codes(torch.tensor(values, dtype=torch.uint8), scale, zero_point)
+    result = from_codes(torch.tensor(values, dtype=torch.uint8), scale, zero_point)
     assert (result.q_scale(), result.q_zero_point(), result.int_repr().tolist()) == (scale, zero_point, values)
 
 
@@ -88,6 +90,65 @@ def test_clamping_on_steps_is_exact(last: bool, low: int, width: int, zero_point
     expected = x.dequantize().clamp(*bounds).clamp(lowest, highest)
     result = functions.clamp(x, *bounds)
     assert same(result, expected)
+    assert result.stride() == x.stride()
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("channels", [1, 24, 32])
+@given(st.data())
+@settings(max_examples=20)
+def test_max_pool_gives_what_the_kernel_does(last: bool, channels: int, data: Any) -> None:
+    # small images take the same way here as large ones
+    with unittest.mock.patch.object(functions, "LARGE", 1):
+        check_max_pool(last, channels, data)
+
+
+def check_max_pool(last: bool, channels: int, data: Any) -> None:
+    kernel = data.draw(st.tuples(st.integers(2, 5), st.integers(2, 5)))
+    stride = data.draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
+    padding = tuple(data.draw(st.integers(0, side // 2)) for side in kernel)
+    size = tuple(data.draw(st.integers(side, 9)) for side in kernel)
+    x = codes(data.draw(st.integers(0, 2)), channels, *size)
+    if last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    result = functions.max_pool2d(x, kernel, stride, padding)
+    assert same(result, F.max_pool2d(x, kernel, stride, padding).dequantize())
+    assert (result.q_scale(), result.q_zero_point()) == (0.05, 117)
+
+
+@pytest.mark.parametrize("dim", [0, 1, -1])
+def test_parts_of_images_are_joined_in_channels_last(engine: str, dim: int, registry: fxq.Registry) -> None:
+    whole = codes(4, 6, 5, 4).contiguous(memory_format=torch.channels_last)
+    parts = [whole[:, :3], whole[:, 3:]]
+    with registry.engines[engine].active():
+        result = functions.cat(parts, dim, 0.05, 117)
+    assert same(result, torch.cat([part.dequantize() for part in parts], dim))
+    assert result.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("gate", [(2, 5, 1, 1), (1, 5, 1, 1), (2, 1, 12, 11), (1, 1, 1, 1)])
+@pytest.mark.parametrize("size", [(12, 11), (3, 4), (0, 4)])
+def test_a_gate_gives_what_the_kernel_does(
+    engine: str, size: tuple[int, int], gate: tuple[int, ...], last: bool, registry: fxq.Registry
+) -> None:
+    image, gates = codes(2, 5, *size), codes(*gate[:2], *(size if gate[2] > 1 else (1, 1)), scale=1 / 256, zero_point=0)
+    if last:
+        image = image.contiguous(memory_format=torch.channels_last)
+    with registry.engines[engine].active():
+        result = functions.gated(image, gates, 0.03, 100)
+        expected = torch.ops.quantized.mul(image, gates, 0.03, 100)
+    assert torch.equal(result.int_repr(), expected.int_repr())
+    assert (result.q_scale(), result.q_zero_point()) == (0.03, 100)
+    assert result.is_contiguous(memory_format=torch.channels_last) or not result.numel()
+
+
+def test_silu_is_computed_in_float() -> None:
+    x = codes(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+    result, before = functions.silu(x, 0.03, 20), x.clone()
+    expected = torch.quantize_per_tensor(F.silu(x.dequantize()), 0.03, 20, torch.quint8)
+    assert torch.equal(result.int_repr(), expected.int_repr())
+    assert torch.equal(x.int_repr(), before.int_repr())
     assert result.stride() == x.stride()
 
 

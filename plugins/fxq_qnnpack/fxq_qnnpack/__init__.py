@@ -34,7 +34,13 @@ def avg_pool(match: Match, ctx: LoweringContext) -> fx.Node:
     return ctx.copy() if found["count_include_pad"] or not padded else emitters.in_float(match, ctx)
 
 
+# "max_pool2d": QNNPACK's is fast for any number of channels
 # "adaptive_avg_pool3d": QNNPACK has none, and torch warns of that in the middle of a forward
 INSTEAD: Mapping[str, Emit] = MappingProxyType(
-    {"avg_pool2d": avg_pool, "max_pool3d": emitters.in_float, "adaptive_avg_pool3d": emitters.in_float}
+    {
+        "avg_pool2d": avg_pool,
+        "max_pool2d": emitters.same,
+        "max_pool3d": emitters.in_float,
+        "adaptive_avg_pool3d": emitters.in_float,
+    }
 )
