@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fxq_core.analysis.sensitivity import Sensitivity, sensitivity
+from fxq_core.analysis.trail import Budget
 from fxq_core.config import Config, Rule
 from fxq_core.context import LoweringContext
 from fxq_core.errors import (
@@ -26,6 +28,7 @@ from fxq_core.types import Engine, Lowering, Match, ObserverSpec, Pattern, Provi
 
 __all__ = [
     "API_VERSION",
+    "Budget",
     "CalibrationError",
     "CaptureError",
     "Config",
@@ -52,8 +55,10 @@ __all__ = [
     "Registry",
     "Report",
     "Rule",
+    "Sensitivity",
     "hookimpl",
     "load_plugins",
     "quantize",
     "report",
+    "sensitivity",
 ]
