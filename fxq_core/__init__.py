@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fxq_core.analysis.compare import compare
+from fxq_core.analysis.comparison import Comparison
 from fxq_core.analysis.sensitivity import Sensitivity, sensitivity
 from fxq_core.analysis.trail import Budget
 from fxq_core.config import Config, Rule
@@ -31,6 +33,7 @@ __all__ = [
     "Budget",
     "CalibrationError",
     "CaptureError",
+    "Comparison",
     "Config",
     "ConfigError",
     "Engine",
@@ -56,6 +59,7 @@ __all__ = [
     "Report",
     "Rule",
     "Sensitivity",
+    "compare",
     "hookimpl",
     "load_plugins",
     "quantize",
