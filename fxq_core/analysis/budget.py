@@ -67,7 +67,9 @@ class BudgetSearch:
         self.model = float_model(plan, prepared)
         self.reference = measured(metric, self.model, "the float model")
         if math.isinf(self.reference):
-            raise ConfigError(f"metric gave {self.reference} for the float model, of which no drop can be measured")
+            raise ConfigError(
+                f"metric gave {self.reference} for the float model, of which no drop can be measured; mend the metric"
+            )
         self.refusal = Refusal(f"kept in float: in int8 it would exceed max_drop={max_drop:g}", "the budget")
         self.batches: list[Arguments] = []
         self._steps: dict[frozenset[Unit], Step] = {}
