@@ -46,7 +46,7 @@ class Budget:
     def __str__(self) -> str:
         title = (
             f"budget: metric {self.metric:.6g}, in float {self.reference:.6g}, max_drop={self.max_drop:g}; "
-            f"{len(self.floats)} kept in float after {len(self.steps)} tries"
+            f"{len(self.floats)} kept in float after {len(self.steps)} {'try' if len(self.steps) == 1 else 'tries'}"
         )
         rows = [
             (number, len(step.floats), f"{step.metric:.6g}", "yes" if step.within else "no", ", ".join(step.floats))

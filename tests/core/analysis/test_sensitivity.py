@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from typing import Any
 
@@ -254,3 +255,16 @@ def test_an_output_without_floats(core: fxq.Registry) -> None:
         ranked(Winner().eval(), core, X)
     assert str(caught.value) == "the model returns no float tensor whose SQNR could be measured; pass metric="
     assert ranked(Winner().eval(), core, X, metric=lambda model: 1.0).reference == 1.0
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_it_shows_its_progress_on_a_terminal(core: fxq.Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    quantizer, terminal = calibrated(chain(), core, X), Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    fxq.sensitivity(quantizer, [X])
+    assert "sensitivity: 100%" in terminal.getvalue()
+    assert "3/3" in terminal.getvalue()
