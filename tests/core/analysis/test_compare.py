@@ -272,6 +272,6 @@ def test_an_engine_that_is_not_installed(core: fxq.Registry) -> None:
     with pytest.raises(fxq.EngineError) as caught:
         fxq.compare(chain()[:2].eval(), qmodel, X, registry=core)
     assert str(caught.value) == (
-        "engine 'plain' is claimed by no installed plugin; known engines: 'reference'; others come with the plugin that "
-        "brings them"
+        "engine 'plain' is claimed by no installed plugin; known engines: 'reference'; others come with the plugin "
+        "that brings them"
     )

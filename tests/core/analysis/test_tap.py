@@ -12,12 +12,12 @@ from fxq_core.analysis.tap import Tap, first_calls
 class Twice(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.double, self.never = Double(), Double()
+        self.twice, self.never = Double(), Double()
         self.register_buffer("calls", torch.zeros(()))
 
     def forward(self, x: torch.Tensor, by: float = 2.0) -> torch.Tensor:
         self.calls += 1
-        y: torch.Tensor = self.double(self.double(x, by=by).add_(1))
+        y: torch.Tensor = self.twice(self.twice(x, by=by).add_(1))
         return y
 
 
@@ -40,16 +40,16 @@ def test_a_tap_sees_every_value_and_says_what_comes_next() -> None:
 
 def test_the_first_call_of_each_module_is_kept_in_memory_of_its_own() -> None:
     model, x = Twice(), torch.ones(2)
-    calls = first_calls(model, {"one": model.double, "two": model.never}, ((x,), {"by": 3.0}))
+    calls = first_calls(model, {"one": model.twice, "two": model.never}, ((x,), {"by": 3.0}))
     assert list(calls) == ["one"]
     assert (calls["one"][0].tolist(), calls["one"][1]) == ([1.0, 1.0], 3.0)
     assert calls["one"][0] is not x
     assert model.calls == 0
-    assert not model.double._forward_pre_hooks
+    assert not model.twice._forward_pre_hooks
 
 
 def test_a_call_that_fails_leaves_no_hooks() -> None:
     model = Twice()
     with pytest.raises(TypeError):
-        first_calls(model, {"one": model.double}, ((), {}))
-    assert not model.double._forward_pre_hooks
+        first_calls(model, {"one": model.twice}, ((), {}))
+    assert not model.twice._forward_pre_hooks
