@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from fxq_core.analysis.tap import Tap, first_calls, last_of_sources
 from fxq_core.capture import Captured, capture
 from fxq_core.capture.calls import Arguments, as_arguments, cloned, kept_random
 from fxq_core.engines import choose_engine
-from fxq_core.errors import FxqError, InputError, one_line
+from fxq_core.errors import ConfigError, FxqError, InputError, one_line, shown
 from fxq_core.groups import Groups
 from fxq_core.plan import PartPlan, Plan, op_text
 from fxq_core.quantized_module import QuantizedModule
@@ -44,9 +45,12 @@ def compare(
     Raises:
         FxqError: ``qmodel`` was not made by ``quantize()``, or from another model, or its engine took it as a whole.
         CaptureError: the float model or the batch can't be used.
+        ConfigError: the threshold is no number.
         InputError: ``qmodel`` refuses the batch.
         EngineError: the engine of ``qmodel`` is not installed or can't run here.
     """
+    if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or math.isnan(threshold):
+        raise ConfigError(f"threshold is {shown(threshold)}; pass a number of dB")
     found = report(qmodel)
     parts = {m.fxq_part: m for m in qmodel.modules() if isinstance(m, QuantizedModule)}
     if found.rows and not parts:

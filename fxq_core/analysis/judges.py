@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, SupportsFloat
 
 import torch
 from torch import nn
@@ -14,7 +14,7 @@ from fxq_core.analysis.noise import Noise, float_leaves
 from fxq_core.capture.calls import Arguments, cloned, kept_buffers, kept_random
 from fxq_core.errors import ConfigError, FxqError, one_line, shown
 
-Metric = Callable[[nn.Module], float]
+Metric = Callable[[nn.Module], SupportsFloat]
 
 
 class OutputNoise:

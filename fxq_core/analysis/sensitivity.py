@@ -84,7 +84,7 @@ def sensitivity(
         engine, config, registry: those of ``Quantizer``, for a float model.
 
     Raises:
-        CalibrationError: there is no batch, or the quantizer was not calibrated.
+        CalibrationError: there is no batch to calibrate or to measure with, or the quantizer was not calibrated.
         ConfigError: the metric failed or gave NaN, the model returns no float tensor, or a quantizer is given along
             with what it already has.
         The others are those of ``Quantizer``.
@@ -93,12 +93,16 @@ def sensitivity(
         check_metric(metric)
     check_batches(batches)
     kept = list(batches)
-    if not kept:
-        raise CalibrationError(NO_BATCH)
     if not isinstance(model, Quantizer):
+        if not kept:
+            raise CalibrationError(NO_BATCH)
         model = Quantizer(model, kept[0], engine, config, registry).calibrate(kept)
     elif given := [n for n, v in {"engine": engine, "config": config, "registry": registry}.items() if v is not None]:
         raise ConfigError(f"{given[0]}= has no effect on a Quantizer, which has its own; give it to the Quantizer")
+    if metric is None and not kept:
+        raise CalibrationError(
+            "there is no batch to measure SQNR on; give an iterable of at least one, or pass metric="
+        )
     variants = Variants(model.plan, model._prepared)
     original = float_model(model.plan, model._prepared)
     reference: float | None = None

@@ -243,6 +243,13 @@ def test_errors(name: str, core: fxq.Registry) -> None:
     assert str(caught.value) == text
 
 
+@pytest.mark.parametrize("threshold", [math.nan, "20", None, True])
+def test_a_threshold_that_is_no_number(threshold: Any, core: fxq.Registry) -> None:
+    with pytest.raises(fxq.ConfigError) as caught:
+        compared(chain(), core, threshold=threshold)
+    assert str(caught.value) == f"threshold is {threshold!r}; pass a number of dB"
+
+
 def test_a_batch_that_the_float_model_refuses(core: fxq.Registry) -> None:
     with pytest.raises(fxq.CaptureError):
         fxq.compare(chain(), quantized(chain(), core, X), X[:, :3], registry=core)

@@ -192,7 +192,7 @@ ERRORS: dict[str, tuple[Any, Any, type[Exception], str]] = {
         [],
         None,
         fxq.CalibrationError,
-        "there is no batch to calibrate with; give an iterable of at least one batch",
+        "there is no batch to measure SQNR on; give an iterable of at least one, or pass metric=",
     ),
     "a lone tensor": (
         X,
@@ -228,6 +228,17 @@ def test_errors(name: str, core: fxq.Registry) -> None:
     with pytest.raises(kind) as caught:
         fxq.sensitivity(calibrated(chain(), core, X), batches, metric)
     assert str(caught.value) == text
+
+
+def test_a_float_model_needs_a_batch_and_a_quantizer_with_a_metric_none(core: fxq.Registry) -> None:
+    with pytest.raises(fxq.CalibrationError) as caught:
+        fxq.sensitivity(chain(), iter(()), int8_share, engine="reference", registry=core)
+    assert str(caught.value) == "there is no batch to calibrate with; give an iterable of at least one batch"
+    assert [row.score for row in fxq.sensitivity(calibrated(chain(), core, X), (), int8_share).rows] == [-1, -1, -1]
+
+
+def int8_share(model: nn.Module) -> float:
+    return -len(int8_of(model))
 
 
 def test_fxqs_own_errors_pass_through_a_metric(core: fxq.Registry) -> None:
