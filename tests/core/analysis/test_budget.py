@@ -82,6 +82,7 @@ def test_nothing_is_kept_where_int8_is_good_enough(core: fxq.Registry) -> None:
     qmodel = within(core, exactness, 100)
     assert floats_of(qmodel) == set()
     assert [floats for floats, _, _ in path(qmodel)] == [()]
+    assert "; 0 kept in float after 1 try\n" in str(fxq.report(qmodel).budget)
     twin = fxq.quantize(chain(), [X], "reference", MINMAX, core)
     assert fxq.report(qmodel).rows == fxq.report(twin).rows
     assert torch.equal(qmodel(X), twin(X))
