@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from fxq_core.analysis.compare import compare
+from fxq_core.analysis.comparison import Comparison
+from fxq_core.analysis.sensitivity import Sensitivity, sensitivity
+from fxq_core.analysis.trail import Budget
 from fxq_core.config import Config, Rule
 from fxq_core.context import LoweringContext
 from fxq_core.errors import (
@@ -26,8 +30,10 @@ from fxq_core.types import Engine, Lowering, Match, ObserverSpec, Pattern, Provi
 
 __all__ = [
     "API_VERSION",
+    "Budget",
     "CalibrationError",
     "CaptureError",
+    "Comparison",
     "Config",
     "ConfigError",
     "Engine",
@@ -52,8 +58,11 @@ __all__ = [
     "Registry",
     "Report",
     "Rule",
+    "Sensitivity",
+    "compare",
     "hookimpl",
     "load_plugins",
     "quantize",
     "report",
+    "sensitivity",
 ]

@@ -11,6 +11,7 @@ from torch import fx, nn
 
 from fxq_core.capture import ATTRIBUTES, HOOKS
 from fxq_core.errors import CalibrationError, PluginWarning, shown, warn
+from fxq_core.matching import Refusal
 from fxq_core.plan import PartPlan, Plan, in_float
 from fxq_core.prepare import PreparedModel
 from fxq_core.quantized_module import QuantizedModule
@@ -18,19 +19,29 @@ from fxq_core.report import REPORT, Report, make_report
 from fxq_core.sweep import Sweep, engine_blamed
 from fxq_core.types import Engine, QParams
 
+# the qparams of each part's groups, or None for a part that no batch reached
+Calibration = Mapping[str, Mapping[int, QParams] | None]
 
-def lower(plan: Plan, prepared: PreparedModel) -> nn.Module:
+
+def calibration(prepared: PreparedModel) -> Calibration:
+    """What the batches so far gave.
+
+    Raises:
+        CalibrationError: no batch was observed, or a value was empty in every batch.
+    """
+    if prepared.parts and not any(part.batches for part in prepared.parts.values()):
+        raise CalibrationError("the model was never calibrated; run calibrate(batches) or observe(batch) first")
+    return {path: part.qparams() for path, part in prepared.parts.items()}
+
+
+def lower(plan: Plan, prepared: PreparedModel, qparams: Calibration) -> nn.Module:
     """The quantized model: lowers every part that calibration reached; the prepared model stays usable.
 
     A match whose emitter fails is computed in float, with a ``PluginWarning``; the report says so too.
 
     Raises:
-        CalibrationError: no batch was observed.
         PluginError: an emitter failed and the registry is strict, or what nothing can stand in for failed.
     """
-    qparams = {path: part.qparams() for path, part in prepared.parts.items()}
-    if prepared.parts and not any(part.batches for part in prepared.parts.values()):
-        raise CalibrationError("the model was never calibrated; run calibrate(batches) or observe(batch) first")
     replaced: dict[int, Any] = {}
     parts = {part.path: part for part in plan.parts}
     # inner parts first, so that a copy of the module around one holds the lowered part
@@ -59,7 +70,9 @@ def _lower_part(
         return part, lowered
     for error in sweep.failed.values():
         warn(PluginWarning(f"{error.told}; the node stays in float"))
-    failed = {node: error.failure for node, error in sweep.failed.items()}
+    failed = {
+        node: Refusal(error.failure, str(part.chosen[node].lowering.provider)) for node, error in sweep.failed.items()
+    }
     return _lower_part(plan, in_float(part, failed), qparams, replaced)
 
 

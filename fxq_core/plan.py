@@ -185,28 +185,32 @@ def _why_float(node: fx.Node, matches: Matches) -> Refusal:
     return Refusal("no installed pattern matches it", CORE)
 
 
-def in_float(part: PartPlan, failed: Mapping[fx.Node, str]) -> PartPlan:
-    """The decisions for a part without the matches, given by their last nodes, whose lowerings failed, and why.
+def in_float(part: PartPlan, refused: Mapping[fx.Node, Refusal]) -> PartPlan:
+    """The decisions for a part without some of its matches, given by their last nodes, and why.
 
-    What was decided for all other nodes stays: a value that only float ops take now keeps its observer.
+    What was decided for all other nodes stays: a value that only float ops take now keeps its observer, but has no
+    qparams.
     """
-    dropped = {node: part.chosen[output] for output in failed for node in part.chosen[output].match.nodes}
+    dropped = {node: output for output in refused for node in part.chosen[output].match.nodes}
     nodes = {node.name: node for node in dropped}
     verdicts = []
     for verdict in part.verdicts:
         if node := nodes.get(verdict.node):
-            candidate = dropped[node]
+            refusal = refused[dropped[node]]
             verdict = replace(
                 verdict,
                 quantized=False,
                 pattern="",
-                reason=failed[candidate.match.output],
+                provider=refusal.provider,
+                reason=refusal.reason,
                 output=None,
                 where=location_of(node),
             )
         verdicts.append(verdict)
-    kept = {output: candidate for output, candidate in part.chosen.items() if output not in failed}
-    return replace(part, chosen=kept, verdicts=tuple(verdicts))
+    kept = {output: candidate for output, candidate in part.chosen.items() if output not in refused}
+    held = {value for output, candidate in kept.items() for value in (*candidate.match.inputs, output)}
+    groups = replace(part.groups, of={value: group for value, group in part.groups.of.items() if value in held})
+    return replace(part, chosen=kept, groups=groups, verdicts=tuple(verdicts))
 
 
 def op_text(part: fx.GraphModule, node: fx.Node) -> str:

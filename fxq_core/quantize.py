@@ -10,12 +10,14 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from fxq_core.analysis.budget import BudgetSearch, check_budget
+from fxq_core.analysis.judges import Metric
 from fxq_core.capture import capture
 from fxq_core.capture.calls import as_arguments, cloned, kept_buffers, kept_random
 from fxq_core.config import Config
 from fxq_core.engines import choose_engine
 from fxq_core.errors import CalibrationError, NothingQuantizedWarning, PluginError, one_line, warn
-from fxq_core.lowering import lower
+from fxq_core.lowering import calibration, lower
 from fxq_core.plan import Plan, make_plan
 from fxq_core.prepare import prepare
 from fxq_core.registry import Registry, load_plugins
@@ -124,7 +126,10 @@ class Quantizer:
             PluginError: a plugin failed where nothing can stand in for it, or at all if the registry is strict.
         """
         with torch.no_grad(), kept_random():
-            lowered = lower(self.plan, self._prepared)
+            lowered = lower(self.plan, self._prepared, calibration(self._prepared))
+        return self._warned(lowered)
+
+    def _warned(self, lowered: nn.Module) -> nn.Module:
         if not any(row.quantized for row in report(lowered).rows):
             warn(
                 NothingQuantizedWarning(
@@ -141,24 +146,43 @@ def quantize(
     engine: str | None = None,
     config: Config | None = None,
     registry: Registry | None = None,
+    *,
+    max_drop: float | None = None,
+    metric: Metric | None = None,
 ) -> nn.Module:
     """Quantize a float model in one call; the first batch also serves as the example.
 
     Args:
         batches: an iterable of batches, consumed once; each a tensor, a tuple or list of arguments, or a dict of
-            keyword arguments. The other arguments are those of ``Quantizer``.
+            keyword arguments.
+        max_drop: how far the metric may be below that of the float model: nodes are kept in float, as few as possible,
+            until it is not. ``report(qmodel)`` says which, and what was tried. See ``BudgetSearch`` for how, and for
+            what is guaranteed.
+        metric: called with a model, returns a number, the higher the better; first with the float model, before
+            calibration.
+        The other arguments are those of ``Quantizer``.
 
     Raises:
-        CalibrationError: no batch, or one that can't be used. The others are those of ``Quantizer``.
+        CalibrationError: no batch, or one that can't be used.
+        ConfigError: only one of ``max_drop`` and ``metric`` is given, the metric fails or gives NaN, or it exceeds the
+            budget even with everything in float.
+        The others are those of ``Quantizer``.
     """
+    if max_drop is not None or metric is not None:
+        check_budget(max_drop, metric)
     check_batches(batches)
     stream = iter(batches)
     first = list(itertools.islice(stream, 1))
     if not first:
         raise CalibrationError(NO_BATCH)
     quantizer = Quantizer(model, first[0], engine, config, registry)
-    quantizer._observe_all(itertools.chain(first, stream), len(batches) if isinstance(batches, Sized) else None)
-    return quantizer.quantize()
+    total = len(batches) if isinstance(batches, Sized) else None
+    if max_drop is None or metric is None:
+        quantizer._observe_all(itertools.chain(first, stream), total)
+        return quantizer.quantize()
+    search = BudgetSearch(quantizer.plan, quantizer._prepared, max_drop, metric)
+    quantizer._observe_all(search.noting(itertools.chain(first, stream)), total)
+    return quantizer._warned(search.run())
 
 
 def check_batches(batches: Any) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from fxq_core import tables
+from fxq_core.analysis.trail import Budget
 from fxq_core.capture.location import located
 from fxq_core.discovery import CORE
 from fxq_core.errors import FxqError
@@ -42,12 +43,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One row per node, and what became of modules that are no node; plain data that travels with the module."""
+    """One row per node, and what became of modules that are no node; plain data that travels with the module.
+
+    ``budget`` is the search that ``quantize(..., max_drop=...)`` made.
+    """
 
     engine: str
     provider: str
     rows: tuple[Row, ...]
     notes: tuple[tuple[str, str], ...]
+    budget: Budget | None = None
 
     def __str__(self) -> str:
         quantized = sum(row.quantized for row in self.rows)
@@ -55,6 +60,8 @@ class Report:
         header = ("node", "module", "op", "verdict", "pattern", "by", "scale", "zero point", "reason")
         lines.append(tables.table(header, map(_cells, self.rows)))
         lines += [f"{path or 'the root'}: {note}" for path, note in self.notes]
+        if self.budget is not None:
+            lines.append(str(self.budget))
         return "\n".join(lines)
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
+from fxq_core.analysis.noise import sqnr
 from fxq_core.quantize import quantize
 from fxq_core.reference import REFERENCE
 from fxq_core.registry import Registry
@@ -36,7 +37,7 @@ class Outcome(NamedTuple):
 
     def __str__(self) -> str:
         same = f"the same as {self.expected}"
-        text = same if math.isinf(self.sqnr) else f"SQNR {self.sqnr:.1f} dB to {self.expected}"
+        text = same if self.sqnr == math.inf else f"SQNR {self.sqnr:.1f} dB to {self.expected}"
         return f"{text}; {', '.join(self.floats)} in float" if self.floats else text
 
 
@@ -55,13 +56,7 @@ def self_test(registry: Registry, engine: str) -> Outcome:
         lowered = quantize(net, batches, engine, registry=registry)
         own = engine == REFERENCE.name
         expected = net if own else quantize(net, batches, REFERENCE.name, registry=registry)
-        sqnr = _sqnr(expected(batches[0]), lowered(batches[0]))
+        ratio = sqnr(expected(batches[0]), lowered(batches[0]))
     rows = report(lowered).rows
     floats = tuple(row.op for row in rows if not row.quantized and row.op not in ("placeholder", "output"))
-    return Outcome(sqnr, "float" if own else "the reference engine", floats)
-
-
-def _sqnr(expected: torch.Tensor, result: torch.Tensor) -> float:
-    noise = float((result.double() - expected.double()).square().sum())
-    signal = float(expected.double().square().sum())
-    return math.inf if noise == 0 else 10 * math.log10(signal / noise) if noise > 0 else math.nan
+    return Outcome(ratio, "float" if own else "the reference engine", floats)

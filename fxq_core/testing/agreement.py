@@ -9,15 +9,16 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from fxq_core.capture.calls import cloned, positional
+from fxq_core.analysis.borders import Borders
+from fxq_core.analysis.tap import Tap, first_calls, last_of_sources
+from fxq_core.capture.calls import cloned
 from fxq_core.capture.values import value_of
-from fxq_core.lowering import lower
+from fxq_core.lowering import calibration, lower
 from fxq_core.matching import Candidate
 from fxq_core.plan import PartPlan
 from fxq_core.quantize import Quantizer
 from fxq_core.quantized_module import SOURCE, QuantizedModule
 from fxq_core.reference import REFERENCE
-from fxq_core.testing.borders import Borders
 from fxq_core.types import QParams
 
 # the numbers of a table whose weight alone is int8 are compared in steps of this share of the largest of them
@@ -64,33 +65,19 @@ def difference(found: torch.Tensor, wanted: torch.Tensor) -> Difference:
     return Difference(codes=codes[0], at=at, shape=tuple(apart.shape), found=codes[1], wanted=codes[2], beyond=beyond)
 
 
-class _Recording(fx.Interpreter):
-    def __init__(self, module: QuantizedModule) -> None:
-        super().__init__(module, graph=module.fxq_graph)
-        self.values: dict[str, Any] = {}
-
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
-        if SOURCE in n.meta:
-            self.values[n.meta[SOURCE]] = result
-        return result
-
-
-class _Checking(fx.Interpreter):
-    """Runs an engine's graph; after each op, puts the reference's codes in place of the op's own."""
+class _Checking:
+    """Looks on while an engine's graph runs; after each op, puts the reference's codes in place of the op's own."""
 
     def __init__(self, module: QuantizedModule, part: PartPlan, borders: Borders, expected: Mapping[str, Any]) -> None:
-        super().__init__(module, graph=module.fxq_graph)
         self.borders, self.expected = borders, expected
         # an emitter may add several nodes for one: the last is what it returned
-        last = {node.meta[SOURCE]: node for node in module.fxq_graph.nodes if SOURCE in node.meta}
+        last = last_of_sources(module)
         self.results = {last[value.name]: value for value in part.chosen if value.name in last}
         self.weight_only = {value for value, c in part.chosen.items() if c.match.pattern.weight_only}
         self.found: dict[str, Difference] = {}
         self.misshapen: str | None = None
 
-    def run_node(self, n: fx.Node) -> Any:
-        result = super().run_node(n)
+    def look(self, n: fx.Node, result: Any) -> Any:
         value = self.results.get(n)
         if value is None or value_of(value).kind == "tensors":  # the parts of a tuple are compared where they are used
             return result
@@ -131,7 +118,8 @@ def on_reference(quantizer: Quantizer) -> nn.Module:
         for part in quantizer.plan.parts
     )
     with torch.no_grad():
-        return lower(replace(quantizer.plan, engine=REFERENCE, parts=parts), quantizer._prepared)
+        prepared = quantizer._prepared
+        return lower(replace(quantizer.plan, engine=REFERENCE, parts=parts), prepared, calibration(prepared))
 
 
 class Agreement:
@@ -158,19 +146,8 @@ class Agreement:
             AssertionError: a result has another shape.
         """
         modules = {path: m for path, m in self.reference.named_modules() if isinstance(m, QuantizedModule)}
-        calls: dict[str, tuple[Any, ...]] = {}
-
-        def watch(path: str) -> Any:
-            def note(module: QuantizedModule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-                calls.setdefault(path, positional(module, *cloned((args, kwargs))))
-
-            return note
-
-        handles = [m.register_forward_pre_hook(watch(path), with_kwargs=True) for path, m in modules.items()]
+        calls = first_calls(self.reference, modules, (inputs, named))
         with torch.no_grad():
-            self.reference(*inputs, **named)
-            for handle in handles:
-                handle.remove()
             return {
                 f"{path}.{node}" if path else node: found
                 for path, args in calls.items()
@@ -179,12 +156,18 @@ class Agreement:
 
     def _of_part(self, path: str, reference: QuantizedModule, args: tuple[Any, ...]) -> dict[str, Difference]:
         part, borders = self._borders[path]
-        recording = _Recording(reference)
-        recording.run(*cloned((args, {}))[0])
+        expected: dict[str, Any] = {}
+
+        def record(node: fx.Node, value: Any) -> Any:
+            if SOURCE in node.meta:
+                expected[node.meta[SOURCE]] = value
+            return value
+
+        Tap(reference, reference.fxq_graph, record).run(*cloned((args, {}))[0])
         module: Any = self.lowered.get_submodule(path)
-        checking = _Checking(module, part, borders, recording.values)
+        checking = _Checking(module, part, borders, expected)
         with self.plan.engine.active():
-            checking.run(*cloned((args, {}))[0])
+            Tap(module, module.fxq_graph, checking.look).run(*cloned((args, {}))[0])
         if checking.misshapen is not None:
             raise AssertionError(checking.misshapen)
         return checking.found

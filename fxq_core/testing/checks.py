@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 import fxq_core as fxq
+from fxq_core.analysis.noise import sqnr
 from fxq_core.quantized_module import QuantizedModule
 from fxq_core.testing.agreement import Difference
 from fxq_core.testing.case import Case, run
@@ -33,17 +34,6 @@ LEAST_SQNR = 20.0
 
 def fail(case: Case, text: str) -> None:
     raise AssertionError(f"{case.title}: {text}")
-
-
-def sqnr(expected: torch.Tensor, result: torch.Tensor) -> float:
-    """Signal to quantization noise in dB: ``10 log10(sum(x**2) / sum((x - y)**2))``."""
-    noise = noise_of(expected, result)
-    signal = float(expected.double().square().sum())
-    return 10 * math.log10(signal / noise) if noise and signal else math.inf if not noise else -math.inf
-
-
-def noise_of(expected: torch.Tensor, result: torch.Tensor) -> float:
-    return float((expected - result).double().square().sum())
 
 
 def check_untouched(case: Case) -> None:

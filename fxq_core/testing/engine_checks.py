@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 import fxq_core as fxq
+from fxq_core.analysis.borders import Borders
 from fxq_core.reference import fake_quantize
-from fxq_core.testing.borders import Borders
 from fxq_core.testing.photo import photo_of_process
 from fxq_core.types import Engine, QParams
 

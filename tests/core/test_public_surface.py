@@ -16,6 +16,9 @@ FILE = Path(__file__).with_name("public_surface.txt")
 # the modules whose public names others may use: all that a module's __all__ names, or the names listed here
 MODULES: dict[str, tuple[str, ...]] = {
     "fxq_core": (),
+    "fxq_core.analysis.comparison": ("ComparisonRow",),
+    "fxq_core.analysis.sensitivity": ("SensitivityRow",),
+    "fxq_core.analysis.trail": ("Step",),
     "fxq_core.capture.values": ("Value", "value_of"),
     "fxq_core.hookspecs": ("fxq_engines", "fxq_lowerings", "fxq_observers", "fxq_patterns"),
     "fxq_core.discovery": ("Failure", "LeftOut", "Plugin"),

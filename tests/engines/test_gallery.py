@@ -11,13 +11,14 @@ import torch.nn.functional as F
 from torch.utils._pytree import tree_structure
 
 import fxq_core as fxq
+from fxq_core.analysis.noise import float_leaves, sqnr
 from fxq_core.capture.calls import as_arguments
 from fxq_core.quantized_module import QuantizedModule
 from fxq_core.testing.agreement import Agreement
 
 from gallery import GALLERY
 from gallery.statistics import call
-from support.coverage import LAYERS, Coverage, floats, measure, sqnr
+from support.coverage import LAYERS, Coverage, measure
 
 # why a convolution or linear layer of a network may stay float, on any engine
 FLOAT: dict[str, dict[str, str]] = {}
@@ -74,7 +75,7 @@ def test_its_outputs_keep_their_structure(engine: str, name: str, measured: Call
         assert type(result) is type(expected)
         if name != "yolo":  # which keeps as many boxes as score high enough
             assert tree_structure(result) == tree_structure(expected)
-        for one, other in zip(floats(result), floats(expected), strict=True):
+        for one, other in zip(float_leaves(result), float_leaves(expected), strict=True):
             assert (one.shape, one.dtype) == (other.shape, other.dtype)
 
 

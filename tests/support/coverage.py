@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves
 
 import fxq_core as fxq
+from fxq_core.analysis.noise import sqnr
 from fxq_core.plan import STRUCTURE
 
 from gallery import GALLERY, trained
@@ -79,14 +76,3 @@ def row(network: str, engine: str, found: Coverage) -> str:
         f"| {network} | {engine} | {found.int8} of {layers} | {floats} | {found.int8_ops} of {found.ops} "
         f"| {found.sqnr:.1f} |"
     )
-
-
-def sqnr(expected: Any, result: Any) -> float:
-    """Signal to quantization noise in dB: ``10 log10(sum(x**2) / sum((x - y)**2))`` over all float tensors."""
-    pairs = list(zip(floats(expected), floats(result), strict=True))
-    noise = sum(float((x - y).double().square().sum()) for x, y in pairs)
-    return 10 * math.log10(sum(float(x.double().square().sum()) for x, _ in pairs) / noise) if noise else math.inf
-
-
-def floats(output: Any) -> Iterable[torch.Tensor]:
-    return [leaf for leaf in tree_leaves(output) if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()]

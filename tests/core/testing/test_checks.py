@@ -269,13 +269,6 @@ def test_what_is_no_text() -> None:
     assert [checks.no_sentence(reason) for reason in (None, 3, "", "  ")] == ["is no text"] * 4
 
 
-def test_sqnr() -> None:
-    x = torch.tensor([3.0, 4.0])
-    assert checks.sqnr(x, x + torch.tensor([0.3, 0.4])) == pytest.approx(20)
-    assert checks.sqnr(x, x) == float("inf")
-    assert checks.sqnr(torch.zeros(2), x) == -float("inf")
-
-
 def test_the_layers_around_an_op_to_reject_may_be_of_its_pattern() -> None:
     odd = nn.Conv1d(8, 8, 3)
     odd.register_forward_hook(lambda *_: None)

@@ -1,0 +1,1 @@
+"""What quantizing costs, and where: node by node, alone and together."""
