@@ -30,7 +30,9 @@ GROWTH_BATCHES = (1, 2, 4, 8, 16, 32)
 
 def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     """The parsed command line; ``whole`` says that nothing was left out."""
-    parser = argparse.ArgumentParser("speed", description=f"Time every system side by side; a whole run writes {LATEST.name}.")
+    parser = argparse.ArgumentParser(
+        "speed", description=f"Time every system side by side; a whole run writes {LATEST.name}."
+    )
     parser.add_argument("--quick", action="store_true", help=f"{', '.join(QUICK_MODELS)}, batch 1, few rounds")
     parser.add_argument("--models", nargs="+", choices=MODELS, metavar="MODEL", help=", ".join(MODELS))
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, metavar="SYSTEM", help=", ".join(SYSTEMS))
@@ -38,7 +40,9 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=positive, metavar="N", help="how often each system has its turn")
     parser.add_argument("--growth", action="store_true", help="also depth and batch, which a partial run leaves out")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results here, after each network")
-    parser.add_argument("--page", action="store_true", help=f"measure nothing, write docs/performance.md of {LATEST.name}")
+    parser.add_argument(
+        "--page", action="store_true", help=f"measure nothing, write docs/performance.md of {LATEST.name}"
+    )
     found = parser.parse_args(given)
     found.whole = not (found.quick or found.models or found.systems or found.batches or found.rounds or found.page)
     found.growth = found.growth or found.whole

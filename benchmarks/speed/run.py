@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from speed.models import Model, settled
+from speed.models import Model, settled, size
 from speed.process import Process, WorkerError
 from speed.rounds import take_turns
 from speed.stats import cells, significant
@@ -24,8 +24,9 @@ BUILD_SECONDS = 120
 
 @dataclass(slots=True)
 class Measured:
-    """Of one network: per system what building cost, per batch size and system the times; and why what is missing."""
+    """Of one network: its size; per system what building cost; per batch size and system the times; what failed."""
 
+    size: dict[str, float]
     built: dict[str, dict[str, float]] = field(default_factory=dict)
     batches: dict[str, dict[str, Any]] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
@@ -42,7 +43,7 @@ class Runner:
 
     def measure(self, name: str, model: Model, systems: Mapping[str, System], batches: Sequence[int]) -> Measured:
         """One network on all systems; they are built one by one, and then all take turns."""
-        found = Measured()
+        found = Measured(size(model))
         start = time.monotonic()
         with _weights(model) as weights, _stopped({}) as processes:
             for system, entry in systems.items():
@@ -50,9 +51,8 @@ class Runner:
                 self._build(processes, system, {**request, "weights": weights, "threads": self.threads}, found)
             for batch in batches:
                 self._time(processes, batch, found, name)
-            for system, process in processes.items():
-                if system not in found.failures:
-                    found.built[system]["resident_mb"] = significant(process.ask("free"))
+            for system in list(processes):
+                self._free(processes, system, found, name)
         self.say(f"{name}: {time.monotonic() - start:.0f} s in all")
         return found
 
@@ -84,9 +84,13 @@ class Runner:
         found.batches[str(batch)] = cells(times, BASELINE)
         self.say(f"{name}: {self.rounds} rounds of batch {batch} in {time.monotonic() - start:.0f} s")
 
-    def _failed(
-        self, processes: dict[str, Process], system: str, reason: str, found: Measured, name: str
-    ) -> None:
+    def _free(self, processes: dict[str, Process], system: str, found: Measured, name: str) -> None:
+        try:
+            found.built[system]["resident_mb"] = significant(processes[system].ask("free"))
+        except WorkerError as error:
+            self._failed(processes, system, str(error), found, name)
+
+    def _failed(self, processes: dict[str, Process], system: str, reason: str, found: Measured, name: str) -> None:
         processes.pop(system).stop()
         found.failures[system] = reason
         self.say(f"{name}: {system} can't: {reason}")

@@ -33,7 +33,9 @@ def ratios(times: Mapping[str, Times], baseline: str) -> dict[str, list[float]]:
     """Of each system, its time by the baseline's in the rounds of both: above 1 where the baseline is faster."""
     return {
         system: [
-            mine / base for mine, base in zip(own, times[baseline], strict=True) if mine is not None and base is not None
+            mine / base
+            for mine, base in zip(own, times[baseline], strict=True)
+            if mine is not None and base is not None
         ]
         for system, own in times.items()
     }
@@ -42,7 +44,9 @@ def ratios(times: Mapping[str, Times], baseline: str) -> dict[str, list[float]]:
 def cells(times: Mapping[str, Times], baseline: str) -> dict[str, dict[str, Spread]]:
     """Of each system, its time and, where the baseline ran, its ratio."""
     found = {
-        system: {"ms": spread(ran)} for system, own in times.items() if (ran := [time for time in own if time is not None])
+        system: {"ms": spread(ran)}
+        for system, own in times.items()
+        if (ran := [time for time in own if time is not None])
     }
     if baseline in found:
         for system, values in ratios(times, baseline).items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from speed.models import MODELS, STACKS
@@ -55,14 +55,29 @@ def reasons(results: Results) -> str:
     return "\n".join(lines) or "Every system ran every network."
 
 
-def costs(results: Results, fact: str, systems: Sequence[str], digits: int = 1) -> str:
+def costs(results: Results, fact: str, systems: Sequence[str]) -> str:
     """A row per network, a column per system, of one fact of the build."""
+    return _facts(results, systems, fact, lambda built, system: f"{built[system][fact]:.1f}")
+
+
+def relative(results: Results, fact: str, systems: Sequence[str], to: str = "float") -> str:
+    """The same as a multiple of another system's."""
+    return _facts(results, systems, fact, lambda built, system: f"{built[system][fact] / built[to][fact]:.2f}", (to,))
+
+
+def _facts(
+    results: Results,
+    systems: Sequence[str],
+    fact: str,
+    value: Callable[[Mapping[str, Any], str], str],
+    needed: tuple[str, ...] = (),
+) -> str:
     rows = [
         [
             MODELS[name].title,
             *(
-                f"{model['built'][system][fact]:.{digits}f}"
-                if fact in model["built"].get(system, {})
+                value(model["built"], system)
+                if all(fact in model["built"].get(each, {}) for each in (system, *needed))
                 else _missing(model, system)
                 for system in systems
             ),
@@ -82,7 +97,7 @@ def depth(results: Results, fact: str) -> str:
         known = [(x, y) for x, y in zip(depths, values, strict=True) if y is not None]
         each = f"{1e3 * slope(*zip(*known, strict=True)):.1f}" if len(known) > 1 else NOTHING
         rows.append([system, *(FAILED if value is None else f"{value:.2f}" for value in values), each])
-    return table(["system", *(STACKS[name].title for name in stacks), "a layer, 1/1000"], rows)
+    return table(["system", *(STACKS[name].title for name in stacks), "a layer"], rows)
 
 
 def _depth(name: str) -> int:
@@ -94,7 +109,10 @@ def growing(results: Results) -> list[str]:
     return [
         system
         for system in results["settings"]["systems"]
-        if any(system in found["batches"].get("1", {}) for found in (*results["depth"].values(), *results["batch"].values()))
+        if any(
+            system in found["batches"].get("1", {})
+            for found in (*results["depth"].values(), *results["batch"].values())
+        )
     ]
 
 

@@ -1,9 +1,9 @@
 """A process with one system in it, which answers requests: a line of JSON each, in and out.
 
-    {"do": "build", "builder", "options", "model", "weights", "threads"}   -> seconds and bytes of the build
-    {"do": "bind", "batch"}                                               -> ms of the first call, and of a later one
-    {"do": "burst", "batch", "calls", "warm"}                             -> the median of the calls, in ms
-    {"do": "free"}                                                        -> what letting the network go gave back, in MB
+    {"do": "build", "builder", "options", "model", "weights", "threads"}   -> seconds and megabytes of the build
+    {"do": "bind", "batch"}                     -> ms of the first call, and of a later one
+    {"do": "burst", "batch", "calls", "warm"}   -> the median of the calls, in ms
+    {"do": "free"}                              -> what letting the network go gave back, in MB
 
 Between requests it waits for the pipe. An answer is {"ok": ...} or {"error": one line}.
 """
@@ -38,6 +38,8 @@ class Worker:
         self._built: Built | None = None
         self._inputs: Callable[[int], torch.Tensor]
         self._bound: dict[int, Callable[[], Any]] = {}
+        # bytes of the inputs, which are none of the network's
+        self._held = 0
 
     def build(self, builder: str, options: dict[str, Any], model: str, weights: str, threads: int) -> dict[str, float]:
         torch.set_num_threads(threads)
@@ -56,7 +58,9 @@ class Worker:
 
     def bind(self, batch: int) -> dict[str, float]:
         assert self._built is not None
-        self._bound[batch] = self._built.bind(self._inputs(batch))
+        inputs = self._inputs(batch)
+        self._held += inputs.nbytes
+        self._bound[batch] = self._built.bind(inputs)
         return {"first_ms": self.burst(batch, 1, warm=False), "ms": self.burst(batch, 2, warm=True)}
 
     def burst(self, batch: int, calls: int, warm: bool) -> float:
@@ -73,7 +77,7 @@ class Worker:
         before = memory.settle()
         self._built = None
         self._bound.clear()
-        return (before - memory.settle()) / 1e6
+        return (before - memory.settle() - self._held) / 1e6
 
 
 def one_line(error: BaseException) -> str:

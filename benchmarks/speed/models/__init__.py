@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from gallery.batches import smooth
 from gallery.convnext import ConvNeXt
@@ -104,6 +105,16 @@ STACKS: Mapping[str, Model] = MappingProxyType(
         for depth in DEPTHS
     }
 )
+
+
+def size(model: Model) -> dict[str, float]:
+    """The multiply-accumulates of one input in 1e9, and how many convolutions and linear layers there are."""
+    network = model.build().eval()
+    (x,) = model.batches(1, 1, seed=0)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(x)
+    layers = sum(isinstance(module, (nn.Conv2d, nn.Linear)) for module in network.modules())
+    return {"gmac": round(counter.get_total_flops() / 2e9, 4), "layers": layers}
 
 
 def settled(model: Model, seed: int = 0) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""MixNet (Tan and Le 2019), to which dilated kernels are added: depthwise convolutions of several sizes side by side."""
+"""MixNet (Tan and Le 2019), with dilated kernels too: depthwise convolutions of several sizes side by side."""
 
 from __future__ import annotations
 

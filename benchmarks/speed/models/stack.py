@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from gallery.layers import ConvNormAct
 from torch import nn
+
+from gallery.layers import ConvNormAct
 
 
 class Stack(nn.Sequential):

@@ -15,7 +15,7 @@ def build(model: nn.Module, batches: list[torch.Tensor], stages: Stages, *, chan
         for batch in batches:
             model(batch.to(memory_format=memory_format))
 
-    def bind(x: torch.Tensor):  # noqa: ANN202
+    def bind(x: torch.Tensor):
         x = x.to(memory_format=memory_format)
         return lambda: model(x)
 

@@ -10,9 +10,7 @@ import fxq_core as fxq
 from speed.systems.built import Built, Stages, saved_size
 
 
-def build(
-    model: nn.Module, batches: list[torch.Tensor], stages: Stages, *, engine: str, tuned: bool = False
-) -> Built:
+def build(model: nn.Module, batches: list[torch.Tensor], stages: Stages, *, engine: str, tuned: bool = False) -> Built:
     with stages.quantizing():
         quantizer = fxq.Quantizer(model, batches[0][:1], engine=engine)
         with stages.calibrating():
