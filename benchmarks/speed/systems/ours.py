@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -16,6 +20,13 @@ def build(model: nn.Module, batches: list[torch.Tensor], stages: Stages, *, engi
         with stages.calibrating():
             quantizer.calibrate(batches)
         qmodel = quantizer.quantize()
-        if tuned:
-            fxq.tune(qmodel, batches[0][:1])
-    return Built(lambda x: lambda: qmodel(x), saved_size(qmodel))
+
+    def bind(x: torch.Tensor) -> Callable[[], Any]:
+        if not tuned:
+            return lambda: qmodel(x)
+        # what is fastest depends on the batch size
+        own = copy.deepcopy(qmodel)
+        fxq.tune(own, x)
+        return lambda: own(x)
+
+    return Built(bind, saved_size(qmodel))

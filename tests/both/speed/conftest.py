@@ -5,4 +5,5 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).parents[3] / "benchmarks"))
+for folder in (Path(__file__).parent, Path(__file__).parents[3] / "benchmarks"):
+    sys.path.append(str(folder))

@@ -7,8 +7,9 @@ import signal
 import time
 
 import torch
-from speed.systems.built import Built, Stages
 from torch import nn
+
+from speed.systems.built import Built, Stages
 
 
 def build(model: nn.Module, batches: list[torch.Tensor], stages: Stages, *, fails_at: int = 0) -> Built:

@@ -1,9 +1,10 @@
-"""The networks have the size of their papers: the counts are those of torchvision's and timm's, where they have them."""
+"""The networks have the size of their papers: the counts are torchvision's and timm's, where they have them."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+
 from speed.models import DEPTHS, MODELS, STACKS, settled, size
 
 PARAMETERS = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from speed import rounds
 from speed.process import WorkerError
 from speed.rounds import Burst, burst, take_turns

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from speed import rounds
 from speed.models import STACKS
 from speed.run import Runner

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from speed.stats import cells, ratios, significant, slope, spread
 
 

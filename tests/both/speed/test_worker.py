@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from speed.models import STACKS, settled
 from speed.process import Process, WorkerError, environment
 from speed.worker import LONGEST, one_line
