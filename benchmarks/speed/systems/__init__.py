@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from types import MappingProxyType
 from typing import Any
 
@@ -32,6 +33,8 @@ def _table() -> dict[str, System]:
     }
     if hasattr(fxq, "tune"):
         table["fxq-x86-tuned"] = System(ours, {"engine": "x86", "tuned": True})
+    if find_spec("fxq_openvino"):
+        table["fxq-openvino"] = System(ours, {"engine": "openvino"})
     return {
         **table,
         "torch.ao-x86": System(ao, {"engine": "x86"}),

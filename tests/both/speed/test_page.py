@@ -26,7 +26,7 @@ def test_the_results_name_no_folder_of_the_machine() -> None:
 
 
 def test_the_results_are_of_known_systems() -> None:
-    assert set(json.loads(LATEST.read_text())["settings"]["systems"]) <= {*SYSTEMS, "fxq-x86-tuned"}
+    assert set(json.loads(LATEST.read_text())["settings"]["systems"]) <= {*SYSTEMS, "fxq-x86-tuned", "fxq-openvino"}
 
 
 def test_a_page_of_other_results(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -16,13 +17,14 @@ from speed.models import STACKS, settled
 from speed.systems import BASELINE, SYSTEMS
 from speed.systems.built import Stages
 
-HERE = [name for name in SYSTEMS if name.startswith(("float", "fxq", "torch.ao"))]
+HERE = [name for name in SYSTEMS if name.startswith(("float", "fxq", "torch.ao")) and "openvino" not in name]
 STAGES = {"quantize_s", "calibrate_s", "calibrate_peak_mb"}
 
 
 def test_every_engine_and_every_peer_has_an_entry() -> None:
     expected = ["float", "float-channels-last", "fxq-x86", "fxq-fbgemm", "fxq-onednn", "fxq-qnnpack"]
     expected += ["fxq-x86-tuned"] * hasattr(fxq, "tune")
+    expected += ["fxq-openvino"] * bool(find_spec("fxq_openvino"))
     expected += ["torch.ao-x86", "torch.ao-qnnpack", "torchao-inductor", "onnxruntime", "openvino"]
     assert list(SYSTEMS) == expected
     assert BASELINE in SYSTEMS
