@@ -67,7 +67,13 @@ def run(asked: argparse.Namespace) -> dict[str, Any]:
     systems = {name: SYSTEMS[name] for name in asked.systems}
     results: dict[str, Any] = {
         "machine": facts(),
-        "settings": {"threads": THREADS, "rounds": asked.rounds, "baseline": BASELINE, "systems": asked.systems},
+        "settings": {
+            "whole": asked.whole,
+            "threads": THREADS,
+            "rounds": asked.rounds,
+            "baseline": BASELINE,
+            "systems": asked.systems,
+        },
         "models": {},
         "depth": {},
         "batch": {},

@@ -11,6 +11,9 @@ from speed.tables import Results
 
 TEMPLATE = Path(__file__).resolve().parent / "template.md"
 DOCS = Path(__file__).resolve().parents[2] / "docs"
+PARTIAL = """
+**These are not the results of a whole run:** parts were left out, or measured apart and beside other work.
+"""
 PEERS = ("torch.ao-x86", "torchao-inductor", "onnxruntime", "openvino")
 COSTS = ("fxq-x86", *PEERS)
 # a model of torch.ao or torchao that is let go stays in memory
@@ -28,6 +31,7 @@ def page(results: Results) -> dict[str, str]:
         rounds=settings["rounds"],
         baseline=settings["baseline"],
         machine=summary.machine(results),
+        note="" if settings["whole"] else PARTIAL,
         against_1=summary.against(results, "1"),
         against_16=summary.against(results, "16"),
         peers_1=tables.speed(results, "1", _present(results, PEERS)),

@@ -96,7 +96,12 @@ def depth(results: Results, fact: str) -> str:
         values = [depth_value(stack, system, fact) for stack in stacks.values()]
         known = [(x, y) for x, y in zip(depths, values, strict=True) if y is not None]
         each = f"{1e3 * slope(*zip(*known, strict=True)):.1f}" if len(known) > 1 else NOTHING
-        rows.append([system, *(FAILED if value is None else f"{value:.2f}" for value in values), each])
+        cells = [
+            _missing(stack, system) if value is None else f"{value:.2f}"
+            for stack, value in zip(stacks.values(), values, strict=True)
+        ]
+        if any(cells):
+            rows.append([system, *cells, each])
     return table(["system", *(STACKS[name].title for name in stacks), "a layer"], rows)
 
 
@@ -131,7 +136,7 @@ def batches(results: Results) -> str:
         [
             system,
             *(
-                f"{cells[system]['ms']['median'] / int(batch):.2f}" if system in cells else FAILED
+                f"{cells[system]['ms']['median'] / int(batch):.2f}" if system in cells else _missing(model, system)
                 for batch, cells in model["batches"].items()
             ),
         ]

@@ -53,6 +53,7 @@ def results() -> dict[str, Any]:
             "versions": {"torch": "2.13.0"},
         },
         "settings": {
+            "whole": True,
             "threads": 2,
             "rounds": 5,
             "baseline": BASELINE,

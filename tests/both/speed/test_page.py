@@ -10,7 +10,7 @@ import pytest
 from results import results
 
 from speed.cli import LATEST
-from speed.page import DOCS, page, write
+from speed.page import DOCS, PARTIAL, page, write
 from speed.systems import SYSTEMS
 
 WRITTEN = page(json.loads(LATEST.read_text()))
@@ -27,6 +27,13 @@ def test_the_results_name_no_folder_of_the_machine() -> None:
 
 def test_the_results_are_of_known_systems() -> None:
     assert set(json.loads(LATEST.read_text())["settings"]["systems"]) <= {*SYSTEMS, "fxq-x86-tuned", "fxq-openvino"}
+
+
+def test_a_partial_run_is_called_one(tmp_path: Path) -> None:
+    found = results()
+    found["settings"]["whole"] = False
+    assert page(found)["performance.md"].count(PARTIAL) == 1
+    assert PARTIAL not in page(results())["performance.md"]
 
 
 def test_a_page_of_other_results(tmp_path: Path) -> None:
