@@ -48,12 +48,14 @@ class CNBlock(nn.Module):
 
 
 class ConvNeXt(nn.Module):
-    def __init__(self, dims: tuple[int, ...] = (24, 48, 96), blocks: int = 2, classes: int = 10) -> None:
+    def __init__(
+        self, dims: tuple[int, ...] = (24, 48, 96), blocks: tuple[int, ...] = (2, 2, 2), classes: int = 10
+    ) -> None:
         super().__init__()
         stem = nn.Sequential(nn.Conv2d(3, dims[0], kernel_size=4, stride=4), LayerNorm2d(dims[0], eps=1e-6))
         layers: list[nn.Module] = [stem]
-        for i, dim in enumerate(dims):
-            layers.append(nn.Sequential(*(CNBlock(dim) for _ in range(blocks))))
+        for i, (dim, depth) in enumerate(zip(dims, blocks, strict=True)):
+            layers.append(nn.Sequential(*(CNBlock(dim) for _ in range(depth))))
             if i + 1 < len(dims):
                 down = nn.Conv2d(dim, dims[i + 1], kernel_size=2, stride=2)
                 layers.append(nn.Sequential(LayerNorm2d(dim, eps=1e-6), down))

@@ -8,7 +8,8 @@ from torch import nn
 from gallery.layers import ConvNormAct, DropPath, SqueezeExcite
 
 # expansion, kernel, stride, outputs, blocks
-STAGES = [(1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 32, 2), (6, 3, 2, 48, 1)]
+Row = tuple[int, int, int, int, int]
+STAGES: tuple[Row, ...] = ((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 32, 2), (6, 3, 2, 48, 1))
 
 
 class MBConv(nn.Module):
@@ -34,11 +35,11 @@ class MBConv(nn.Module):
 
 
 class EfficientNet(nn.Module):
-    def __init__(self, classes: int = 10) -> None:
+    def __init__(self, stages: tuple[Row, ...] = STAGES, width: int = 16, classes: int = 10) -> None:
         super().__init__()
-        layers: list[nn.Module] = [ConvNormAct(3, 16, 3, 2, act=nn.SiLU)]
-        inputs = 16
-        for expansion, kernel, stride, outputs, blocks in STAGES:
+        layers: list[nn.Module] = [ConvNormAct(3, width, 3, 2, act=nn.SiLU)]
+        inputs = width
+        for expansion, kernel, stride, outputs, blocks in stages:
             stage: list[nn.Module] = []
             for block in range(blocks):
                 stage.append(MBConv(inputs, outputs, expansion, kernel, stride if block == 0 else 1))

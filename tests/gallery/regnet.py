@@ -36,14 +36,20 @@ class ResBottleneckBlock(nn.Module):
 
 
 class RegNet(nn.Module):
-    def __init__(self, widths: tuple[int, ...] = (24, 48, 96), blocks: int = 2, classes: int = 10) -> None:
+    def __init__(
+        self,
+        widths: tuple[int, ...] = (24, 48, 96),
+        blocks: tuple[int, ...] = (2, 2, 2),
+        stem: int = 16,
+        classes: int = 10,
+    ) -> None:
         super().__init__()
-        self.stem = ConvNormAct(3, 16, 3, 2)
+        self.stem = ConvNormAct(3, stem, 3, 2)
         self.trunk_output = nn.Sequential()
-        inputs = 16
-        for i, width in enumerate(widths):
+        inputs = stem
+        for i, (width, depth) in enumerate(zip(widths, blocks, strict=True)):
             stage = nn.Sequential()
-            for j in range(blocks):
+            for j in range(depth):
                 stage.add_module(f"block{i + 1}-{j}", ResBottleneckBlock(inputs, width, 2 if j == 0 else 1))
                 inputs = width
             self.trunk_output.add_module(f"block{i + 1}", stage)

@@ -42,20 +42,20 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    def __init__(self, width: int = 16, classes: int = 10) -> None:
+    def __init__(self, width: int = 16, blocks: tuple[int, ...] = (2, 2, 2), classes: int = 10) -> None:
         super().__init__()
         self.inplanes = width
         self.conv1 = nn.Conv2d(3, width, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
-        self.layer1 = self._make_layer(width, 2)
-        self.layer2 = self._make_layer(width * 2, 2, stride=2)
-        self.layer3 = self._make_layer(width * 4, 2, stride=2)
+        self.layers = [f"layer{number}" for number in range(1, 1 + len(blocks))]
+        for number, (layer, depth) in enumerate(zip(self.layers, blocks, strict=True)):
+            self.add_module(layer, self._make_layer(width * 2**number, depth, stride=2 if number else 1))
         self.avgpool = nn.AdaptiveAvgPool2d((1, 1))
-        self.fc = nn.Linear(width * 4 * Bottleneck.expansion, classes)
+        self.fc = nn.Linear(self.inplanes, classes)
 
-    def _make_layer(self, planes: int, blocks: int, stride: int = 1) -> nn.Sequential:
+    def _make_layer(self, planes: int, blocks: int, stride: int) -> nn.Sequential:
         outputs = planes * Bottleneck.expansion
         downsample = nn.Sequential(nn.Conv2d(self.inplanes, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
         first = Bottleneck(self.inplanes, planes, stride, downsample)
@@ -68,9 +68,8 @@ class ResNet(nn.Module):
         x = self.relu(x)
         x = self.maxpool(x)
 
-        x = self.layer1(x)
-        x = self.layer2(x)
-        x = self.layer3(x)
+        for layer in self.layers:
+            x = getattr(self, layer)(x)
 
         x = self.avgpool(x)
         x = torch.flatten(x, 1)

@@ -50,27 +50,29 @@ class InvertedResidual(nn.Module):
 
 
 class ShuffleNetV2(nn.Module):
-    def __init__(self, channels: tuple[int, ...] = (24, 64, 128, 256), classes: int = 10) -> None:
+    """``channels`` are those of the first convolution, of each stage and of the last convolution."""
+
+    def __init__(
+        self, channels: tuple[int, ...] = (24, 64, 128, 256), repeats: tuple[int, ...] = (3, 3), classes: int = 10
+    ) -> None:
         super().__init__()
-        first, second, third, last = channels
+        first, *_, widest, last = channels
         self.conv1 = nn.Sequential(
             nn.Conv2d(3, first, 3, 2, 1, bias=False), nn.BatchNorm2d(first), nn.ReLU(inplace=True)
         )
         self.maxpool = nn.MaxPool2d(kernel_size=3, stride=2, padding=1)
-        self.stage2 = nn.Sequential(
-            *(InvertedResidual(first if i == 0 else second, second, 1 + (i == 0)) for i in range(3))
-        )
-        self.stage3 = nn.Sequential(
-            *(InvertedResidual(second if i == 0 else third, third, 1 + (i == 0)) for i in range(3))
-        )
-        self.conv5 = nn.Sequential(nn.Conv2d(third, last, 1, bias=False), nn.BatchNorm2d(last), nn.ReLU(inplace=True))
+        self.stages = [f"stage{number}" for number in range(2, 2 + len(repeats))]
+        for stage, inputs, outputs, blocks in zip(self.stages, channels, channels[1:], repeats, strict=False):
+            rest = (InvertedResidual(outputs, outputs, 1) for _ in range(blocks - 1))
+            self.add_module(stage, nn.Sequential(InvertedResidual(inputs, outputs, 2), *rest))
+        self.conv5 = nn.Sequential(nn.Conv2d(widest, last, 1, bias=False), nn.BatchNorm2d(last), nn.ReLU(inplace=True))
         self.fc = nn.Linear(last, classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.conv1(x)
         x = self.maxpool(x)
-        x = self.stage2(x)
-        x = self.stage3(x)
+        for stage in self.stages:
+            x = getattr(self, stage)(x)
         x = self.conv5(x)
         x = x.mean([2, 3])
         return self.fc(x)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+Fires = tuple[tuple[int, int], ...]
+GROUPS: tuple[Fires, ...] = (((16, 32), (16, 32)), ((24, 48), (24, 48)), ((32, 64),))
+
 
 class Fire(nn.Module):
     def __init__(self, inputs: int, squeezed: int, expanded: int) -> None:
@@ -24,23 +27,20 @@ class Fire(nn.Module):
 
 
 class SqueezeNet(nn.Module):
-    def __init__(self, classes: int = 10) -> None:
+    """``groups`` has the (squeezed, expanded) of each fire module between two poolings."""
+
+    def __init__(self, width: int = 32, groups: tuple[Fires, ...] = GROUPS, classes: int = 10) -> None:
         super().__init__()
-        self.features = nn.Sequential(
-            nn.Conv2d(3, 32, kernel_size=3, stride=2),
-            nn.ReLU(inplace=True),
-            nn.MaxPool2d(kernel_size=3, stride=2, ceil_mode=True),
-            Fire(32, 16, 32),
-            Fire(64, 16, 32),
-            nn.MaxPool2d(kernel_size=3, stride=2, ceil_mode=True),
-            Fire(64, 24, 48),
-            Fire(96, 24, 48),
-            nn.MaxPool2d(kernel_size=3, stride=2, ceil_mode=True),
-            Fire(96, 32, 64),
-        )
+        layers: list[nn.Module] = [nn.Conv2d(3, width, kernel_size=3, stride=2), nn.ReLU(inplace=True)]
+        for fires in groups:
+            layers.append(nn.MaxPool2d(kernel_size=3, stride=2, ceil_mode=True))
+            for squeezed, expanded in fires:
+                layers.append(Fire(width, squeezed, expanded))
+                width = 2 * expanded
+        self.features = nn.Sequential(*layers)
         self.classifier = nn.Sequential(
             nn.Dropout(p=0.5),
-            nn.Conv2d(128, classes, kernel_size=1),
+            nn.Conv2d(width, classes, kernel_size=1),
             nn.ReLU(inplace=True),
             nn.AdaptiveAvgPool2d((1, 1)),
         )

@@ -22,7 +22,12 @@ def call(model: nn.Module, batch: tuple[Any, ...] | dict[str, Any]) -> Any:
 
 
 @torch.no_grad()
-def settle(model: nn.Module, inputs: Callable[[int], tuple[Any, ...] | dict[str, Any]]) -> None:
+def settle(
+    model: nn.Module,
+    inputs: Callable[[int], tuple[Any, ...] | dict[str, Any]],
+    batches: int = BATCHES,
+    batch_size: int = BATCH_SIZE,
+) -> None:
     """Give weights that keep the signal alive, move the rest from where it starts, and show batch norms their data."""
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
     for module in model.modules():
@@ -50,8 +55,8 @@ def settle(model: nn.Module, inputs: Callable[[int], tuple[Any, ...] | dict[str,
     for norm in norms:
         norm.train()
         norm.momentum = None
-    for _ in range(BATCHES):
-        call(model, inputs(BATCH_SIZE))
+    for _ in range(batches):
+        call(model, inputs(batch_size))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
