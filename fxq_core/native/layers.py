@@ -6,15 +6,21 @@ import abc
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from fxq_core.errors import InputError
 from fxq_core.native.active import Active
+from fxq_core.native.kernels import kernels
 from fxq_core.native.saturation import safe_kernel, saturation_free
 
 OPS = torch.ops.quantized
 PREPACK = {1: OPS.conv1d_prepack, 2: OPS.conv2d_prepack, 3: OPS.conv3d_prepack}
 RUN = {1: OPS.conv1d.default, 2: OPS.conv2d.new, 3: OPS.conv3d.new}
+FLOAT_RUN = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+# in place of a kernel's name: computed by torch's float kernel, between conversions
+FLOAT = "float"
 
 
 class PackedLayer(nn.Module, abc.ABC):
@@ -23,30 +29,65 @@ class PackedLayer(nn.Module, abc.ABC):
     Buffers, which are all of the state: ``weight`` (int8 codes, output channels first, zero point 0), ``weight_scale``
     (float32, of shape ``(channels,)``, or ``()`` for one in all) and ``bias`` (float32, ``(channels,)``, or None).
     The packed weight is made from them here, in a copy, after unpickling and after loading a state dict.
+
+    Attributes:
+        engine: the engine that the model was lowered for.
+        kernel: the engine whose kernel is preferred, or "float"; the one in use is safe for the weight and the CPU.
+            It is kept by copies and pickles and is no part of the state.
     """
 
     weight: torch.Tensor
     weight_scale: torch.Tensor
     bias: torch.Tensor | None
 
-    def __init__(self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, engine: str) -> None:
+    def __init__(
+        self,
+        weight: torch.Tensor,
+        scale: torch.Tensor,
+        bias: torch.Tensor | None,
+        engine: str,
+        kernel: str | None = None,
+    ) -> None:
         super().__init__()
         self.register_buffer("weight", weight)
         self.register_buffer("weight_scale", scale)
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
-        self.engine = engine
+        self.engine, self.kernel = engine, engine if kernel is None else kernel
 
     def _rows(self) -> torch.Tensor:
         """The weight with all codes that one sum runs over in one row."""
         return self.weight.flatten(1)
 
+    def _safe(self, kernel: str) -> tuple[str, bool]:
+        """Whose kernel to pack for where one is preferred, and whether the weight must be narrowed first."""
+        return safe_kernel(kernel, self._rows())
+
     def _kernel(self) -> tuple[str, bool]:
-        """Whose kernel to pack for, and whether the weight must be narrowed first."""
-        return safe_kernel(self.engine, self._rows())
+        """``_safe`` for the preferred kernel, or for the engine's own where this build of torch lacks that."""
+        return self._safe(self.kernel if self.kernel in kernels(self.engine) else self.engine)
+
+    def fxq_alternatives(self) -> tuple[str, ...]:
+        """The kernels that compute this layer safely, the one in use first, and "float"."""
+        in_use, narrow = self._kernel()
+        safe = (name for name in kernels(self.engine) if self._safe(name) == (name, narrow))
+        first = FLOAT if self.kernel == FLOAT else in_use
+        return tuple(dict.fromkeys((first, in_use, *safe, FLOAT)))
+
+    def fxq_use(self, name: str) -> None:
+        """Compute with another of the alternatives from now on."""
+        self.kernel = name
+        self.pack()
 
     @abc.abstractmethod
     def _pack(self, weight: torch.Tensor) -> Any:
         """Pack a quantized weight and the bias for the engine that is active now."""
+
+    @abc.abstractmethod
+    def _float(self, x: torch.Tensor) -> torch.Tensor:
+        """The layer's result for a float input, with the packed weight, which is a float32 tensor now."""
+
+    def _in_float(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
+        return torch.quantize_per_tensor(self._float(x.dequantize()), scale, zero_point, torch.quint8)
 
     def pack(self) -> None:
         """Bring the packed weight up to date with the buffers.
@@ -61,6 +102,12 @@ class PackedLayer(nn.Module, abc.ABC):
                 "changed; convert the float model before it is quantized, not the quantized one"
             )
         weight, scale = self.weight, self.weight_scale
+        if self.kernel == FLOAT:
+            # in the layout that activations have, so that none is converted
+            layout = CHANNELS_LAST.get(weight.dim(), torch.contiguous_format)
+            wide = scale.reshape(-1, *[1] * (weight.dim() - 1))
+            self._packed: Any = (weight * wide).contiguous(memory_format=layout)
+            return
         kernel, narrow = self._kernel()
         if narrow:
             rows, scale = saturation_free(self._rows(), scale)
@@ -101,8 +148,9 @@ class QuantizedConv(PackedLayer):
         dilation: tuple[int, ...],
         groups: int,
         engine: str,
+        kernel: str | None = None,
     ) -> None:
-        super().__init__(weight, scale, bias, engine)
+        super().__init__(weight, scale, bias, engine, kernel)
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         self.depthwise = groups > 1 and weight.shape[1] == 1
         extents = [(size - 1) * step + 1 for size, step in zip(weight.shape[2:], dilation, strict=True)]
@@ -110,11 +158,15 @@ class QuantizedConv(PackedLayer):
         self._run, self._rank, self._channels = weight.dim() - 2, weight.dim(), weight.shape[1] * groups
         self.pack()
 
-    def _kernel(self) -> tuple[str, bool]:
-        return safe_kernel(self.engine, self._rows(), self.depthwise, self.wide_padding)
+    def _safe(self, kernel: str) -> tuple[str, bool]:
+        return safe_kernel(kernel, self._rows(), self.depthwise, self.wide_padding)
 
     def _pack(self, weight: torch.Tensor) -> Any:
         return PREPACK[self._run](weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+    def _float(self, x: torch.Tensor) -> torch.Tensor:
+        geometry = self.stride, self.padding, self.dilation, self.groups
+        return FLOAT_RUN[self._run](x, self._packed, self.bias, *geometry)
 
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
         if x.dim() != self._rank or x.shape[1] != self._channels:
@@ -123,6 +175,8 @@ class QuantizedConv(PackedLayer):
                 f"this convolution takes {self._channels} channels in {self._rank} dimensions, but was given a tensor "
                 f"of shape {tuple(x.shape)}; give it the inputs that the float model takes"
             )
+        if self.kernel == FLOAT:
+            return self._in_float(x, scale, zero_point)
         result: torch.Tensor = RUN[self._run](x, self._packed, scale, zero_point)
         return result
 
@@ -134,12 +188,22 @@ class QuantizedConv(PackedLayer):
 class QuantizedLinear(PackedLayer):
     """A linear layer; ``forward(x, scale, zero_point)`` turns ``(..., in)`` into ``(..., out)``, quantized."""
 
-    def __init__(self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, engine: str) -> None:
-        super().__init__(weight, scale, bias, engine)
+    def __init__(
+        self,
+        weight: torch.Tensor,
+        scale: torch.Tensor,
+        bias: torch.Tensor | None,
+        engine: str,
+        kernel: str | None = None,
+    ) -> None:
+        super().__init__(weight, scale, bias, engine, kernel)
         self.pack()
 
     def _pack(self, weight: torch.Tensor) -> Any:
         return OPS.linear_prepack(weight, self.bias)
+
+    def _float(self, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(x, self._packed, self.bias)
 
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
         if x.shape[-1] != self.weight.shape[1]:
@@ -147,6 +211,8 @@ class QuantizedLinear(PackedLayer):
                 f"this linear layer takes {self.weight.shape[1]} features, but was given a tensor of shape "
                 f"{tuple(x.shape)}; give it the inputs that the float model takes"
             )
+        if self.kernel == FLOAT:
+            return self._in_float(x, scale, zero_point)
         if x.numel() == 0:
             # oneDNN's kernel forgets the middle dimensions of an empty tensor
             codes = torch.empty((*x.shape[:-1], self.weight.shape[0]), dtype=torch.uint8)

@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from fxq_core.errors import InputError
-from fxq_core.native.layers import PackedLayer
+from fxq_core.native.layers import FLOAT, PackedLayer
 from fxq_core.native.saturation import safe_kernel, transposed_kernel
 
 OPS = torch.ops.quantized
 PREPACK = {1: OPS.conv_transpose1d_prepack, 2: OPS.conv_transpose2d_prepack, 3: OPS.conv_transpose3d_prepack}
 RUN = {1: OPS.conv_transpose1d, 2: OPS.conv_transpose2d, 3: OPS.conv_transpose3d}
+FLOAT_RUN: dict[int, Any] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
 class QuantizedConvTranspose(PackedLayer):
@@ -41,8 +43,8 @@ class QuantizedConvTranspose(PackedLayer):
     def _rows(self) -> torch.Tensor:
         return self.weight.reshape(1, -1)
 
-    def _kernel(self) -> tuple[str, bool]:
-        return safe_kernel(transposed_kernel(self.engine), self._rows())
+    def _safe(self, kernel: str) -> tuple[str, bool]:
+        return safe_kernel(transposed_kernel(kernel), self._rows())
 
     def _pack(self, weight: torch.Tensor) -> Any:
         stride, padding, output_padding, dilation, groups = self.geometry
@@ -54,12 +56,21 @@ class QuantizedConvTranspose(PackedLayer):
             padding = (1, 0)
         return PREPACK[self._rank - 2](weight, self.bias, stride, padding, output_padding, dilation, groups)
 
+    def _float(self, x: torch.Tensor) -> torch.Tensor:
+        stride, padding, output_padding, dilation, groups = self.geometry
+        result: torch.Tensor = FLOAT_RUN[self._rank - 2](
+            x, self._packed, self.bias, stride, padding, output_padding, groups, dilation
+        )
+        return result
+
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
         if x.dim() != self._rank or x.shape[1] != self.weight.shape[0]:
             raise InputError(
                 f"this transposed convolution takes {self.weight.shape[0]} channels in {self._rank} dimensions, but "
                 f"was given a tensor of shape {tuple(x.shape)}; give it the inputs that the float model takes"
             )
+        if self.kernel == FLOAT:
+            return self._in_float(x, scale, zero_point)
         result: torch.Tensor = RUN[self._rank - 2](x, self._packed, scale, zero_point)
         return result
 
