@@ -6,6 +6,7 @@ import os
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+from fxq_core import files
 from fxq_core.config import toml
 from fxq_core.config.selectors import Selector, TypeName, as_selector, text
 from fxq_core.errors import ConfigError, near_miss
@@ -113,7 +114,7 @@ class Config:
         Raises:
             ConfigError: the file can't be read or holds no config; the message names the file and the place.
         """
-        return _from_toml(toml.read(path), f"config file {os.fspath(path)!r}")
+        return _from_toml(files.read(path, "config file"), f"config file {os.fspath(path)!r}")
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the config to a TOML file, which is replaced as a whole or not at all.
@@ -121,7 +122,7 @@ class Config:
         Raises:
             ConfigError: a selector is a function, or the file can't be written.
         """
-        toml.write(path, self.to_toml())
+        files.write(path, self.to_toml(), "config file")
 
     @classmethod
     def from_toml(cls, source: str) -> Config:
