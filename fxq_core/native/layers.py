@@ -23,6 +23,11 @@ CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 FLOAT = "float"
 
 
+def _layout(tensor: torch.Tensor) -> torch.memory_format:
+    """The memory layout in which convolutions run; linear layers take what comes."""
+    return CHANNELS_LAST.get(tensor.dim(), torch.contiguous_format)
+
+
 class PackedLayer(nn.Module, abc.ABC):
     """A layer whose weight is packed for one engine.
 
@@ -87,7 +92,9 @@ class PackedLayer(nn.Module, abc.ABC):
         """The layer's result for a float input, with the packed weight, which is a float32 tensor now."""
 
     def _in_float(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
-        return torch.quantize_per_tensor(self._float(x.dequantize()), scale, zero_point, torch.quint8)
+        # int8 kernels give channels last whatever they take, and are slow on what is not
+        floats = x.dequantize().contiguous(memory_format=_layout(x))
+        return torch.quantize_per_tensor(self._float(floats), scale, zero_point, torch.quint8)
 
     def pack(self) -> None:
         """Bring the packed weight up to date with the buffers.
@@ -103,10 +110,8 @@ class PackedLayer(nn.Module, abc.ABC):
             )
         weight, scale = self.weight, self.weight_scale
         if self.kernel == FLOAT:
-            # in the layout that activations have, so that none is converted
-            layout = CHANNELS_LAST.get(weight.dim(), torch.contiguous_format)
             wide = scale.reshape(-1, *[1] * (weight.dim() - 1))
-            self._packed: Any = (weight * wide).contiguous(memory_format=layout)
+            self._packed: Any = (weight * wide).contiguous(memory_format=_layout(weight))
             return
         kernel, narrow = self._kernel()
         if narrow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -15,12 +16,12 @@ from fxq_core.errors import InputError, one_line
 from fxq_core.report import report
 from fxq_core.tuning.cache import TuneCache, machine
 from fxq_core.tuning.report import TunedStep, TuneReport
-from fxq_core.tuning.timing import Clock, Rival, Stage
+from fxq_core.tuning.timing import APART, Clock, Rival, Stage
 
 # how often each alternative is timed: as often as fits in so many seconds, within limits
-SECONDS, LEAST, MOST = 8.0, 5, 31
-# another way must be faster by more than chance to take the place of the one in use
-GAIN = 0.97
+SECONDS, LEAST, MOST = 8.0, 5, 20
+# another way must be faster by more than chance to take the place of the one in use: by a share, and microseconds
+SHARE, FLOOR = 0.03, 1.0
 
 
 def tune(
@@ -31,11 +32,12 @@ def tune(
 ) -> TuneReport:
     """Choose, for each step of a quantized model that can be computed in several ways, the fastest on this machine.
 
-    The model runs on the example inputs, each time with another of its ways for each step, and the ways are timed in
-    place: with the activations that reach them and the caches as the steps before leave them. A way takes the place
-    of the one in use if its median is more than 3 % less. What the model computes stays the same but for rounding, by
-    at most one code per step. A choice is for the number of threads that torch has now and for the shapes of the
-    example; it stays with the model, its copies and pickles, and is no part of the state dict.
+    The model runs on the example inputs, each time with a few of its steps computed in another way, so that the ways
+    are timed in place: with the activations that reach them, the caches as the steps before leave them, and what they
+    cost the step that follows. A way takes the place of the one in use if it saves more than 3 %, and a microsecond.
+    What the model computes stays the same but for rounding, by at most one code per step. A choice is for the number of
+    threads that torch has now and for the shapes of the example; it stays with the model, its copies and pickles, and
+    is no part of the state dict.
 
     Args:
         qmodel: what ``quantize()`` returned; its choices change, nothing else of it does.
@@ -57,23 +59,28 @@ def tune_with(qmodel: nn.Module, example: Arguments, cache: TuneCache, clock: Cl
     stage, where = Stage(qmodel, clock), machine()
     known = cache.times.setdefault(where, {})
     with stage.entered(), torch.no_grad(), kept_random(), kept_buffers(qmodel):
-        _run(qmodel, example)
-        rivals = [rival for rival in stage.rivals.values() if rival.calls and len(rival.names) > 1]
-        unknown = [r for r in rivals if not all(known.get(key, {}).keys() >= set(r.names) for key in r.calls)]
+        _run(qmodel, example, stage)
+        rivals = [rival for rival in stage.rivals if rival.sites and len(rival.names) > 1]
+        unknown = [rival for rival in rivals if not _is_known(rival, known)]
         if unknown:
             _measure(qmodel, example, stage, unknown)
-    for key, times in stage.medians().items():
+    for key, times in stage.costs(unknown).items():
         known[key] = {**known.get(key, {}), **times}
-    steps = tuple(_choose(rival, known) for rival in rivals)
+    steps = tuple(_choose(rival, known) for rival in rivals if _is_known(rival, known))
     for part in stage.parts:
         part._fxq_compile()
     return TuneReport(where, steps)
 
 
-def _run(qmodel: nn.Module, example: Arguments) -> None:
+def _is_known(rival: Rival, known: Mapping[str, Mapping[str, float]]) -> bool:
+    return all(known.get(site.key, {}).keys() >= set(rival.names) for site in rival.sites)
+
+
+def _run(qmodel: nn.Module, example: Arguments, stage: Stage) -> None:
     args, kwargs = cloned(example)
     try:
-        qmodel(*args, **kwargs)
+        with stage.one_pass():
+            qmodel(*args, **kwargs)
     except Exception as error:
         raise InputError(
             f"{type(qmodel).__name__} refused the example inputs ({one_line(error)}); tune it with inputs like those "
@@ -84,25 +91,24 @@ def _run(qmodel: nn.Module, example: Arguments) -> None:
 def _measure(qmodel: nn.Module, example: Arguments, stage: Stage, unknown: list[Rival]) -> None:
     for rival in unknown:
         rival.split()
-    stage.timed = frozenset(key for rival in unknown for key in rival.calls)
-    ways = max(len(rival.names) for rival in unknown)
+    passes = APART * math.lcm(*(len(rival.names) - 1 for rival in unknown))
     started = stage.clock()
     with tqdm(total=MOST, desc="tune", unit="round", disable=None, leave=False) as bar:
         for done in range(MOST + 1):
             if done == 1:  # what came first made the kernels ready
-                stage.samples.clear()
+                stage.forget()
             if done > LEAST and stage.clock() - started > SECONDS:
                 break
-            for _ in range(ways):
-                _run(qmodel, example)
-                stage.turn += 1
+            for _ in range(passes):
+                _run(qmodel, example, stage)
             bar.update()
 
 
 def _choose(rival: Rival, known: Mapping[str, Mapping[str, float]]) -> TunedStep:
-    times = {name: sum(count * known[key][name] for key, count in rival.calls.items()) for name in rival.names}
+    times = {name: sum(known[site.key][name] for site in rival.sites) for name in rival.names}
     in_use, fastest = rival.names[0], min(times, key=times.__getitem__)
-    choice = fastest if times[fastest] < GAIN * times[in_use] else in_use
+    gain = times[in_use] - times[fastest]
+    choice = fastest if gain > max(SHARE * times[in_use], FLOOR * len(rival.sites)) else in_use
     if choice != in_use:
         with rival.part._fxq_active():
             rival.module.fxq_use(choice)
