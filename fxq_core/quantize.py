@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterable, Mapping, Sized
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,16 +13,21 @@ from torch import nn
 from tqdm import tqdm
 
 from fxq_core.capture import capture
-from fxq_core.capture.calls import as_arguments, cloned, kept_buffers, kept_random
+from fxq_core.capture.calls import Arguments, as_arguments, cloned, kept_buffers, kept_random
 from fxq_core.config import Config
 from fxq_core.engines import choose_engine
 from fxq_core.errors import CalibrationError, NothingQuantizedWarning, PluginError, one_line, warn
 from fxq_core.lowering import lower
-from fxq_core.plan import Plan, make_plan
+from fxq_core.plan import Plan, in_float, make_plan
 from fxq_core.prepare import prepare
 from fxq_core.registry import Registry, load_plugins
 from fxq_core.report import report
+from fxq_core.tuning import TuneCache
+from fxq_core.tuning.race import race
+from fxq_core.tuning.timing import Clock
+from fxq_core.tuning.tune import tune_with
 
+FLOAT_IS_FASTER = "the whole model is faster in float on this machine, as tuning found"
 NO_BATCH = "there is no batch to calibrate with; give an iterable of at least one batch"
 
 
@@ -54,8 +61,10 @@ class Quantizer:
     ) -> None:
         registry = load_plugins() if registry is None else registry
         chosen = choose_engine(registry, engine)
+        config = Config() if config is None else config
         captured = capture(model, as_arguments(example_inputs))
-        self.plan: Plan = make_plan(captured, registry, chosen, Config() if config is None else config)
+        self.plan: Plan = make_plan(captured, registry, chosen, config)
+        self._tune_for = cloned(as_arguments(example_inputs)) if config.tune else None
         self._prepared = prepare(self.plan)
         self._name = type(model).__name__
         self.batches = 0
@@ -125,6 +134,8 @@ class Quantizer:
         """
         with torch.no_grad(), kept_random():
             lowered = lower(self.plan, self._prepared)
+            if self._tune_for is not None:
+                lowered = self._tuned(lowered, self._tune_for, time.perf_counter)
         if not any(row.quantized for row in report(lowered).rows):
             warn(
                 NothingQuantizedWarning(
@@ -133,6 +144,14 @@ class Quantizer:
                 )
             )
         return lowered
+
+    def _tuned(self, lowered: nn.Module, example: Arguments, clock: Clock) -> nn.Module:
+        """The lowered model with the fastest way for each step, or all in float if that is faster still."""
+        tune_with(lowered, example, TuneCache(), clock)
+        parts = tuple(in_float(part, dict.fromkeys(part.chosen, FLOAT_IS_FASTER)) for part in self.plan.parts)
+        floats = lower(replace(self.plan, parts=parts), self._prepared)
+        times = race((lowered, floats), example, clock)
+        return lowered if times[0] <= times[1] else floats
 
 
 def quantize(

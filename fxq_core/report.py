@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -14,6 +15,9 @@ from fxq_core.errors import FxqError
 from fxq_core.plan import Plan
 from fxq_core.quantized_module import QuantizedModule
 from fxq_core.types import QParams
+
+if TYPE_CHECKING:
+    from fxq_core.tuning import TuneReport
 
 REPORT = "fxq_report"
 UNREACHED = "no calibration batch reached it"
@@ -42,12 +46,16 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One row per node, and what became of modules that are no node; plain data that travels with the module."""
+    """One row per node, and what became of modules that are no node; plain data that travels with the module.
+
+    ``tuning`` is what the last ``tune`` of the module found.
+    """
 
     engine: str
     provider: str
     rows: tuple[Row, ...]
     notes: tuple[tuple[str, str], ...]
+    tuning: TuneReport | None = None
 
     def __str__(self) -> str:
         quantized = sum(row.quantized for row in self.rows)

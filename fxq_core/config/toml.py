@@ -26,9 +26,9 @@ def loads(source: str, who: str) -> dict[str, Any]:
         raise ConfigError(f"{who} is no valid TOML ({one_line(error)}); mend or rewrite it") from error
 
 
-def dumps(skip: list[str | dict[str, str]], rules: list[dict[str, str]]) -> str:
-    """A document with an array ``skip`` of strings and tables, and an array of tables ``rules``."""
-    blocks = []
+def dumps(tune: bool, skip: list[str | dict[str, str]], rules: list[dict[str, str]]) -> str:
+    """A document with ``tune`` if it is true, an array ``skip``, and an array of tables ``rules``."""
+    blocks = ["tune = true\n"] if tune else []
     if skip:
         blocks.append("".join(("skip = [\n", *(f"    {_value(entry)},\n" for entry in skip), "]\n")))
     for rule in rules:
