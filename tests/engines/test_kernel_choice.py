@@ -59,10 +59,10 @@ def test_without_vnni_large_layers_stay_with_the_other(monkeypatch: pytest.Monke
     assert best_kernel("x86", 2 * FEW, groups=8) == "onednn"
 
 
-def conv(engine: str, *shape: int, groups: int = 1, kernel: str | None = None, value: int = 1, padding: int = 1) -> Any:
+def conv(engine: str, *shape: int, groups: int = 1, kernel: str | None = None, value: int = 1) -> Any:
     weight = torch.full(shape, value, dtype=torch.int8)
     scale, bias = torch.full((shape[0],), 0.01), torch.zeros(shape[0])
-    return QuantizedConv(weight, scale, bias, (1, 1), (padding, padding), (1, 1), groups, engine, kernel)
+    return QuantizedConv(weight, scale, bias, (1, 1), (1, 1), (1, 1), groups, engine, kernel)
 
 
 @pytest.fixture
@@ -76,8 +76,7 @@ def packed(monkeypatch: pytest.MonkeyPatch, x86: None) -> list[tuple[str, bool]]
 def test_safety_overrules_every_choice(packed: list[tuple[str, bool]], monkeypatch: pytest.MonkeyPatch) -> None:
     conv("x86", 16, 1, 3, 3, groups=16, kernel="fbgemm", value=127)  # FBGEMM's depthwise kernels saturate
     conv("x86", 16, 1, 3, 3, groups=16, kernel="fbgemm", value=7)
-    conv("x86", 16, 1, 3, 3, groups=16, kernel="onednn", padding=3)  # oneDNN's read what is not there
-    assert packed == [("onednn", False), ("fbgemm", False), ("fbgemm", False)]
+    assert packed == [("onednn", False), ("fbgemm", False)]
     packed.clear()
     monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
     for kernel in ("fbgemm", "onednn"):
@@ -97,7 +96,6 @@ def test_a_kernel_that_this_build_lacks_gives_way(
 def test_only_what_is_safe_is_an_alternative() -> None:
     assert conv("x86", 16, 4, 3, 3, kernel="onednn").fxq_alternatives() == ("onednn", "fbgemm", FLOAT)
     assert conv("x86", 16, 1, 3, 3, groups=16, kernel="onednn", value=127).fxq_alternatives() == ("onednn", FLOAT)
-    assert conv("x86", 16, 1, 3, 3, groups=16, padding=3).fxq_alternatives() == ("fbgemm", FLOAT)
     assert conv("fbgemm", 16, 4, 3, 3).fxq_alternatives() == ("fbgemm", FLOAT)
     assert conv("x86", 16, 4, 3, 3, kernel=FLOAT).fxq_alternatives() == (FLOAT, "x86", "fbgemm", "onednn")
 
