@@ -40,19 +40,20 @@ class Site:
 class Rival:
     """A module that can compute its step in several ways, ``names``, the first of them in use.
 
-    To switch a module costs more than to run it, so there is a twin for each way while they are timed.
+    To switch a module costs more than to run it, so there is a twin for each way while they are timed; also for the
+    way in use, for a kernel may be slower on other shapes than those it ran on first.
     """
 
     def __init__(self, part: QuantizedModule, path: str, module: Any) -> None:
         self.part, self.path, self.module = part, path, module
         self.names: tuple[str, ...] = module.fxq_alternatives()
         self.sites: list[Site] = []
-        self.twins = [module]
+        self.twins: list[Any] = []
         self.calls = 0
 
     def split(self) -> None:
         """Make the twins."""
-        for name in self.names[1:]:
+        for name in self.names:
             twin = copy.deepcopy(self.module)
             twin.fxq_use(name)
             self.twins.append(twin)
@@ -124,9 +125,9 @@ class Stage:
             return module(*args, **kwargs)
         self._place += 1
         turn, phase = divmod(self._passes + self._place, APART)
-        way = 1 + turn % (len(rival.twins) - 1) if phase == 0 and len(rival.twins) > 1 else 0
+        way = 1 + turn % (len(rival.twins) - 1) if phase == 0 and rival.twins else 0
         start = self.clock()
-        result = rival.twins[way](*args, **kwargs)
+        result = (rival.twins[way] if rival.twins else module)(*args, **kwargs)
         end = self.clock()
         self._close(end)
         if number < len(rival.sites) and (way or phase == APART // 2):

@@ -112,8 +112,8 @@ def _choose(rival: Rival, known: Mapping[str, Mapping[str, float]]) -> TunedStep
     in_use, fastest = rival.names[0], min(times, key=times.__getitem__)
     gain = times[in_use] - times[fastest]
     choice = fastest if gain > max(SHARE * times[in_use], FLOOR * len(rival.sites)) else in_use
-    if choice != in_use:
-        with rival.part._fxq_active():
-            rival.module.fxq_use(choice)
+    # also if it is in use already: a kernel may be bound to the shapes that it ran on first
+    with rival.part._fxq_active():
+        rival.module.fxq_use(choice)
     path = ".".join(filter(None, (rival.part.fxq_part, rival.path)))
     return TunedStep(path, type(rival.module).__name__, tuple(times.items()), choice)
