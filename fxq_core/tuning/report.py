@@ -15,7 +15,8 @@ class TunedStep:
         module: the path of the module that computes it.
         op: the module's type.
         times: each alternative, the one that was in use first, with its microseconds in one run of the model: the
-            sum of the medians of all calls.
+            sum over all calls; that of another way is what it takes there with what it costs the next step, less what
+            may be chance.
         choice: the alternative in use now.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -31,10 +32,24 @@ class Site:
         self.spans: dict[str, list[float]] = defaultdict(list)
 
     def costs(self, in_use: str) -> dict[str, float]:
-        """Microseconds by way: for another than the one in use, with what it costs the next step."""
-        medians = {name: statistics.median(spans) for name, spans in self.spans.items()}
-        rest = medians[in_use] - statistics.median(self.own)
-        return {name: max(median - rest, 0.0) * 1e6 for name, median in medians.items()}
+        """Microseconds by way: for another than the one in use, with what it costs the next step.
+
+        Of a difference only what exceeds two standard errors counts, so that chance changes nothing.
+        """
+        own, (base, base_error) = statistics.median(self.own), _median(self.spans[in_use])
+        found = {}
+        for name, spans in self.spans.items():
+            median, error = _median(spans)
+            difference = math.copysign(max(abs(median - base) - 2 * math.hypot(error, base_error), 0.0), median - base)
+            found[name] = max(own + difference, 0.0) * 1e6
+        return found
+
+
+def _median(values: list[float]) -> tuple[float, float]:
+    """The median, and its standard error as the median absolute deviation estimates it for normal errors."""
+    median = statistics.median(values)
+    deviation = statistics.median(abs(value - median) for value in values)
+    return median, 1.2533 * 1.4826 * deviation / math.sqrt(len(values))
 
 
 class Rival:

@@ -35,7 +35,8 @@ def tune(
 
     The model runs on the example inputs, each time with a few of its steps computed in another way, so that the ways
     are timed in place: with the activations that reach them, the caches as the steps before leave them, and what they
-    cost the step that follows. A way takes the place of the one in use if it saves more than 3 %, and a microsecond.
+    cost the step that follows. A way takes the place of the one in use if it saves more than 3 %, and a microsecond,
+    beyond what may be chance.
     What the model computes stays the same but for rounding, by at most one code per step. A choice is for the number of
     threads that torch has now and for the shapes of the example; it stays with the model, its copies and pickles, and
     is no part of the state dict.

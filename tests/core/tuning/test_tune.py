@@ -16,6 +16,7 @@ import fxq_core as fxq
 from fxq_core.reference import fake_quantize
 from fxq_core.tuning.cache import machine
 from fxq_core.tuning.race import race
+from fxq_core.tuning.timing import Site
 from fxq_core.tuning.tune import tune_with
 
 from support.quantizing import INSTALLED, quantized, run
@@ -138,6 +139,17 @@ def test_what_a_way_costs_the_next_step_counts() -> None:
     assert report.steps[0].times == (("slow", 50.0), ("fast", 55.0))
     # nothing follows the last one
     assert choices(report) == {"0": "slow", "1": "slow", "2": "fast"}
+
+
+def test_a_difference_within_its_error_is_none() -> None:
+    site = Site("step")
+    site.own = [10.0 * US] * 5
+    site.spans["one"] = [18.0 * US, 19.0 * US, 20.0 * US, 21.0 * US, 22.0 * US]
+    site.spans["near"] = [time - 1.0 * US for time in site.spans["one"]]
+    site.spans["far"] = [time - 4.0 * US for time in site.spans["one"]]
+    costs = site.costs("one")
+    error = 1.2533 * 1.4826 * 1.0 / 5**0.5
+    assert costs == pytest.approx({"one": 10.0, "near": 10.0, "far": 10.0 - 4.0 + 2 * 2**0.5 * error})
 
 
 def test_what_is_known_is_not_timed_again() -> None:
