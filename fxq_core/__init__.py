@@ -26,6 +26,7 @@ from fxq_core.plan import Plan
 from fxq_core.quantize import Quantizer, quantize
 from fxq_core.registry import Registry, load_plugins
 from fxq_core.report import Report, report
+from fxq_core.tuning import Tunable, TuneCache, TunedStep, TuneReport, tune
 from fxq_core.types import Engine, Lowering, Match, ObserverSpec, Pattern, Provider, QParams, QSpec
 
 __all__ = [
@@ -59,10 +60,15 @@ __all__ = [
     "Report",
     "Rule",
     "Sensitivity",
+    "Tunable",
+    "TuneCache",
+    "TuneReport",
+    "TunedStep",
     "compare",
     "hookimpl",
     "load_plugins",
     "quantize",
     "report",
     "sensitivity",
+    "tune",
 ]

@@ -50,7 +50,7 @@ class Prepared(nn.Module):
             self.set_extra_state(snapshot)
             raise
         self.batches += 1
-        return _plain(result)
+        return plain(result)
 
     def qparams(self) -> Mapping[int, QParams] | None:
         """The qparams of every group, or None if no batch ever reached this part.
@@ -117,15 +117,15 @@ class _Watching(fx.Interpreter):
         return result
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """An output as the model gives it: graphs hold their lists and dicts immutable."""
     if isinstance(value, tuple):
-        items = map(_plain, value)
+        items = map(plain, value)
         return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
     if isinstance(value, fx.immutable_collections.immutable_list):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, fx.immutable_collections.immutable_dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     return value
 
 

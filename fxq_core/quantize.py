@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterable, Mapping, Sized
 from typing import Any
 
@@ -22,6 +23,7 @@ from fxq_core.plan import Plan, make_plan
 from fxq_core.prepare import prepare
 from fxq_core.registry import Registry, load_plugins
 from fxq_core.report import report
+from fxq_core.tuning.whole import tuned
 
 NO_BATCH = "there is no batch to calibrate with; give an iterable of at least one batch"
 
@@ -56,8 +58,10 @@ class Quantizer:
     ) -> None:
         registry = load_plugins() if registry is None else registry
         chosen = choose_engine(registry, engine)
+        config = Config() if config is None else config
         captured = capture(model, as_arguments(example_inputs))
-        self.plan: Plan = make_plan(captured, registry, chosen, Config() if config is None else config)
+        self.plan: Plan = make_plan(captured, registry, chosen, config)
+        self._tune_for = cloned(as_arguments(example_inputs)) if config.tune else None
         self._prepared = prepare(self.plan)
         self._name = type(model).__name__
         self.batches = 0
@@ -126,7 +130,10 @@ class Quantizer:
             PluginError: a plugin failed where nothing can stand in for it, or at all if the registry is strict.
         """
         with torch.no_grad(), kept_random():
-            lowered = lower(self.plan, self._prepared, calibration(self._prepared))
+            found = calibration(self._prepared)
+            lowered = lower(self.plan, self._prepared, found)
+            if self._tune_for is not None:
+                lowered = tuned(lowered, self.plan, self._prepared, found, self._tune_for, time.perf_counter)
         return self._warned(lowered)
 
     def _warned(self, lowered: nn.Module) -> nn.Module:
@@ -164,12 +171,12 @@ def quantize(
 
     Raises:
         CalibrationError: no batch, or one that can't be used.
-        ConfigError: only one of ``max_drop`` and ``metric`` is given, the metric fails or gives NaN, or it exceeds the
-            budget even with everything in float.
+        ConfigError: only one of ``max_drop`` and ``metric`` is given, or both with ``Config(tune=True)``; the metric
+            fails or gives NaN, or it exceeds the budget even with everything in float.
         The others are those of ``Quantizer``.
     """
     if max_drop is not None or metric is not None:
-        check_budget(max_drop, metric)
+        check_budget(max_drop, metric, tune=config is not None and config.tune)
     check_batches(batches)
     stream = iter(batches)
     first = list(itertools.islice(stream, 1))

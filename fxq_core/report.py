@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from torch import nn
 
@@ -15,6 +16,9 @@ from fxq_core.errors import FxqError
 from fxq_core.plan import Plan
 from fxq_core.quantized_module import QuantizedModule
 from fxq_core.types import QParams
+
+if TYPE_CHECKING:
+    from fxq_core.tuning import TuneReport
 
 REPORT = "fxq_report"
 UNREACHED = "no calibration batch reached it"
@@ -45,7 +49,8 @@ class Row:
 class Report:
     """One row per node, and what became of modules that are no node; plain data that travels with the module.
 
-    ``budget`` is the search that ``quantize(..., max_drop=...)`` made.
+    ``budget`` is the search that ``quantize(..., max_drop=...)`` made, ``tuning`` what the last ``tune``
+    of the module found.
     """
 
     engine: str
@@ -53,6 +58,7 @@ class Report:
     rows: tuple[Row, ...]
     notes: tuple[tuple[str, str], ...]
     budget: Budget | None = None
+    tuning: TuneReport | None = None
 
     def __str__(self) -> str:
         quantized = sum(row.quantized for row in self.rows)

@@ -25,17 +25,26 @@ from fxq_core.report import REPORT, report
 RANKING_BATCHES = 8
 
 
-def check_budget(max_drop: Any, metric: Any) -> None:
+def check_budget(max_drop: Any, metric: Any, tune: bool) -> None:
     """Refuse what is no budget.
 
+    Args:
+        tune: whether the steps of the result are to be tuned.
+
     Raises:
-        ConfigError: one of the two is missing, or not what it should be.
+        ConfigError: one of the first two is missing, or not what it should be; or ``tune``, after which the metric may
+            be another.
     """
     if max_drop is None:
         raise ConfigError("metric= has no effect without max_drop=; pass both, or neither")
     if metric is None:
         raise ConfigError(
             "max_drop= needs metric=, a function that takes a model and returns a number, the higher the better"
+        )
+    if tune:
+        raise ConfigError(
+            "max_drop= holds for the model as measured, and Config(tune=True) may round it otherwise; "
+            "call fxq_core.tune(qmodel, *inputs) on the result, and measure again"
         )
     check_metric(metric)
     if isinstance(max_drop, bool) or not isinstance(max_drop, (int, float)) or not 0 <= max_drop < math.inf:

@@ -6,12 +6,12 @@ import os
 import platform
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import importlib_metadata
 import torch
 
-CPUINFO = Path("/proc/cpuinfo")
+from fxq_core.cpu import cpuinfo
+
 # what the int8 kernels of CPUs are chosen by
 FEATURES = (
     "sse4_1", "avx", "avx2", "fma", "f16c", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx_vnni",
@@ -33,7 +33,7 @@ def versions(distributions: Iterable[str]) -> Iterator[str]:
 def cpu() -> Iterator[str]:
     """Lines about the CPU: its name and features, as far as torch and the system say."""
     yield f"{platform.machine()}, torch uses {torch.backends.cpu.get_cpu_capability()}"
-    info = _cpuinfo()
+    info = cpuinfo()
     if name := info.get("model name"):
         yield name
     flags = (info.get("flags") or info.get("Features") or "").split()
@@ -41,16 +41,6 @@ def cpu() -> Iterator[str]:
         known = " ".join(feature for feature in FEATURES if feature in flags)
         yield f"has {known or 'none of the features that int8 kernels are chosen by'}"
     yield f"{os.cpu_count()} CPUs, {torch.get_num_threads()} threads in torch"
-
-
-def _cpuinfo() -> dict[str, str]:
-    """What Linux says of the first CPU; nothing elsewhere."""
-    try:
-        first = CPUINFO.read_text().partition("\n\n")[0]
-    except OSError:
-        return {}
-    pairs = (line.partition(":") for line in first.splitlines())
-    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def environment() -> Iterator[str]:

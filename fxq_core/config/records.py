@@ -6,6 +6,7 @@ import os
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+from fxq_core import files
 from fxq_core.config import toml
 from fxq_core.config.selectors import Selector, TypeName, as_selector, text
 from fxq_core.errors import ConfigError, near_miss
@@ -86,6 +87,7 @@ class Config:
     Args:
         skip: selectors of what stays float: each is short for ``Rule(selector, dtype="float")``.
         rules: settings for what they select.
+        tune: whether ``quantize`` ends with ``tune`` on the example inputs, and stays float if that is faster still.
 
     Raises:
         ConfigError: an entry can't be meant.
@@ -93,8 +95,11 @@ class Config:
 
     skip: tuple[Selector, ...] = ()
     rules: tuple[Rule, ...] = ()
+    tune: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.tune, bool):
+            raise ConfigError(f"Config(tune={self.tune!r}) is neither True nor False; write tune=True")
         for name, entry in (("skip", self.skip), ("rules", self.rules)):
             if not isinstance(entry, (tuple, list)):
                 raise ConfigError(f"Config({name}=...) takes a tuple, not {entry!r}; write ({entry!r},)")
@@ -113,7 +118,7 @@ class Config:
         Raises:
             ConfigError: the file can't be read or holds no config; the message names the file and the place.
         """
-        return _from_toml(toml.read(path), f"config file {os.fspath(path)!r}")
+        return _from_toml(files.read(path, "config file"), f"config file {os.fspath(path)!r}")
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the config to a TOML file, which is replaced as a whole or not at all.
@@ -121,11 +126,11 @@ class Config:
         Raises:
             ConfigError: a selector is a function, or the file can't be written.
         """
-        toml.write(path, self.to_toml())
+        files.write(path, self.to_toml(), "config file")
 
     @classmethod
     def from_toml(cls, source: str) -> Config:
-        """Read a config from TOML: an array ``skip``, and a table ``[[rules]]`` for each rule.
+        """Read a config from TOML: a boolean ``tune``, an array ``skip``, and a table ``[[rules]]`` for each rule.
 
         In a rule, ``where`` is a path, a glob or a pattern's name, or ``type`` is the qualified name of a module type,
         which is compared with the types in the model and never imported; the settings are those of ``Rule``. In
@@ -147,7 +152,7 @@ class Config:
         for rule in self.rules:
             where = _written(rule.where, repr(rule))
             rules.append({**({"where": where} if isinstance(where, str) else where), **rule.settings()})
-        return toml.dumps(skip, rules)
+        return toml.dumps(self.tune, skip, rules)
 
 
 def _written(selector: Selector, who: str) -> str | dict[str, str]:
@@ -160,14 +165,17 @@ def _written(selector: Selector, who: str) -> str | dict[str, str]:
 
 def _from_toml(source: str, who: str) -> Config:
     document = toml.loads(source, who)
-    _check_keys(document, ("skip", "rules"), who)
-    skip, rules = document.get("skip", []), document.get("rules", [])
+    _check_keys(document, ("tune", "skip", "rules"), who)
+    tune, skip, rules = document.get("tune", False), document.get("skip", []), document.get("rules", [])
+    if not isinstance(tune, bool):
+        raise ConfigError(f"{who}: tune is no boolean; write tune = true")
     if not isinstance(skip, list):
         raise ConfigError(f"{who}: skip is no array; write skip = [...]")
     if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
         raise ConfigError(f"{who}: rules is no array of tables; head each rule with [[rules]]")
     skipped = [_selector(entry, f"{who}: entry {number} of skip") for number, entry in enumerate(skip, 1)]
-    return Config(skip=tuple(skipped), rules=tuple(_rule(r, f"{who}: rule {n}") for n, r in enumerate(rules, 1)))
+    made = [_rule(rule, f"{who}: rule {number}") for number, rule in enumerate(rules, 1)]
+    return Config(skip=tuple(skipped), rules=tuple(made), tune=tune)
 
 
 def _selector(entry: Any, who: str) -> Selector:

@@ -1,12 +1,8 @@
-"""The little TOML that a config needs: strings, arrays of them, and tables; and files that are whole or not there."""
+"""The little TOML that a config needs: strings, arrays of them, and tables."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import secrets
 import sys
-from pathlib import Path
 from typing import Any
 
 from fxq_core.errors import ConfigError, one_line
@@ -30,9 +26,9 @@ def loads(source: str, who: str) -> dict[str, Any]:
         raise ConfigError(f"{who} is no valid TOML ({one_line(error)}); mend or rewrite it") from error
 
 
-def dumps(skip: list[str | dict[str, str]], rules: list[dict[str, str]]) -> str:
-    """A document with an array ``skip`` of strings and tables, and an array of tables ``rules``."""
-    blocks = []
+def dumps(tune: bool, skip: list[str | dict[str, str]], rules: list[dict[str, str]]) -> str:
+    """A document with ``tune`` if it is true, an array ``skip``, and an array of tables ``rules``."""
+    blocks = ["tune = true\n"] if tune else []
     if skip:
         blocks.append("".join(("skip = [\n", *(f"    {_value(entry)},\n" for entry in skip), "]\n")))
     for rule in rules:
@@ -55,40 +51,3 @@ def _character(character: str) -> str:
     if "\ud800" <= character <= "\udfff":
         raise ConfigError(f"the config holds {character!r}, half of a surrogate pair, which TOML can't; remove it")
     return character
-
-
-def read(path: str | os.PathLike[str]) -> str:
-    """The text of a file, with or without a byte order mark.
-
-    Raises:
-        ConfigError: it can't be read.
-    """
-    try:
-        return Path(path).read_bytes().decode("utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"config file {os.fspath(path)!r} can't be read ({one_line(error)})") from error
-
-
-def write(path: str | os.PathLike[str], text: str) -> None:
-    """Put a file in place in one step, so that nobody ever reads half of one.
-
-    Raises:
-        ConfigError: it can't be written; what was there stays.
-    """
-    drafts: list[Path] = []
-    try:
-        target = Path(os.path.realpath(path))
-        draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        with open(draft, "xb") as file:
-            drafts.append(draft)
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, target)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"config file {os.fspath(path)!r} can't be written ({one_line(error)})") from error
-    finally:
-        # still there if anything failed, an interrupt too
-        for draft in drafts:
-            with contextlib.suppress(OSError):
-                draft.unlink()

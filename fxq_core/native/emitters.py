@@ -13,6 +13,7 @@ from fxq_core.capture.values import value_of
 from fxq_core.context import LoweringContext
 from fxq_core.native import functions
 from fxq_core.native.codes import codes_of, from_codes
+from fxq_core.native.kernels import best_kernel
 from fxq_core.native.layers import QuantizedConstant, QuantizedConv, QuantizedLinear
 from fxq_core.native.lookup import Lookup
 from fxq_core.native.norms import QuantizedNorm
@@ -42,7 +43,8 @@ def conv(match: Match, ctx: LoweringContext) -> fx.Node:
     layer: Any = match.modules[0]
     weight = ctx.quantize_weight(layer.weight, layer.bias)
     geometry = layer.stride, layer.padding, layer.dilation, layer.groups
-    module = QuantizedConv(weight.values, weight.scale, layer.bias, *geometry, ctx.engine.name)
+    kernel = best_kernel(ctx.engine.name, _outputs(match), layer.groups)
+    module = QuantizedConv(weight.values, weight.scale, layer.bias, *geometry, ctx.engine.name, kernel)
     return _clamped(match, ctx, ctx.module(module, ctx.inputs[0], *ctx.output))
 
 
@@ -58,8 +60,14 @@ def conv_transpose(match: Match, ctx: LoweringContext) -> fx.Node:
 def linear(match: Match, ctx: LoweringContext) -> fx.Node:
     layer: Any = match.modules[0]
     weight = ctx.quantize_weight(layer.weight, layer.bias)
-    module = QuantizedLinear(weight.values, weight.scale, layer.bias, ctx.engine.name)
+    kernel = best_kernel(ctx.engine.name, _outputs(match))
+    module = QuantizedLinear(weight.values, weight.scale, layer.bias, ctx.engine.name, kernel)
     return _clamped(match, ctx, ctx.module(module, ctx.inputs[0], *ctx.output))
+
+
+def _outputs(match: Match) -> int:
+    """How many numbers the match makes of the example."""
+    return math.prod(value_of(match.output).shape)
 
 
 def add(match: Match, ctx: LoweringContext) -> fx.Node:

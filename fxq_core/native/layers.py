@@ -1,8 +1,7 @@
-"""Convolution and linear layers with int8 weights: plain buffers, and a packed weight that is rebuilt from them."""
+"""Convolution and linear layers with int8 weights, and constants."""
 
 from __future__ import annotations
 
-import abc
 import math
 from typing import Any
 
@@ -11,91 +10,15 @@ import torch.nn.functional as F
 from torch import nn
 
 from fxq_core.errors import InputError
-from fxq_core.native.active import Active
-from fxq_core.native.saturation import X86, safe_kernel, saturation_free
-from fxq_core.watched import changed
+from fxq_core.native.packed import PackedLayer
+from fxq_core.native.saturation import X86, safe_kernel
 
 OPS = torch.ops.quantized
 PREPACK = {1: OPS.conv1d_prepack, 2: OPS.conv2d_prepack, 3: OPS.conv3d_prepack}
 # without the wrapper, which looks through all arguments for what can't be there
 RUN = {1: OPS.conv1d.default._op, 2: OPS.conv2d.new._op, 3: OPS.conv3d.new._op}
 LINEAR = OPS.linear.default._op
-
-
-class PackedLayer(nn.Module, abc.ABC):
-    """A layer whose weight is packed for one engine.
-
-    Buffers, which are all of the state: ``weight`` (int8 codes, output channels first, zero point 0), ``weight_scale``
-    (float32, of shape ``(channels,)``, or ``()`` for one in all) and ``bias`` (float32, ``(channels,)``, or None).
-    The packed weight is made from them here, in a copy, after unpickling and after loading a state dict.
-    """
-
-    weight: torch.Tensor
-    weight_scale: torch.Tensor
-    bias: torch.Tensor | None
-
-    def __init__(self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, engine: str) -> None:
-        super().__init__()
-        self.register_buffer("weight", weight)
-        self.register_buffer("weight_scale", scale)
-        self.register_buffer("bias", None if bias is None else bias.detach().clone())
-        self.engine = engine
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        changed()
-
-    def _rows(self) -> torch.Tensor:
-        """The weight with all codes that one sum runs over in one row."""
-        return self.weight.flatten(1)
-
-    def _kernel(self) -> tuple[str, bool]:
-        """Whose kernel to pack for, and whether the weight must be narrowed first."""
-        return safe_kernel(self.engine, self._rows())
-
-    @abc.abstractmethod
-    def _pack(self, weight: torch.Tensor) -> tuple[Any, ...]:
-        """Pack a quantized weight and the bias for the engine that is active now.
-
-        Returns:
-            the packed weight, and what else each call needs: looking up one attribute of a module takes its time.
-        """
-
-    def pack(self) -> None:
-        """Bring the packed weight up to date with the buffers.
-
-        Raises:
-            InputError: their dtypes were changed; a kernel would read them as what they were.
-        """
-        floats = [self.weight_scale] if self.bias is None else [self.weight_scale, self.bias]
-        if self.weight.dtype is not torch.int8 or any(tensor.dtype is not torch.float32 for tensor in floats):
-            raise InputError(
-                f"{type(self).__name__} holds an int8 weight with float32 scales and bias, but their dtypes were "
-                "changed; convert the float model before it is quantized, not the quantized one"
-            )
-        weight, scale = self.weight, self.weight_scale
-        kernel, narrow = self._kernel()
-        if narrow:
-            rows, scale = saturation_free(self._rows(), scale)
-            weight = rows.reshape(weight.shape)
-        with torch.no_grad(), Active(kernel):
-            if scale.dim():
-                zero_points = torch.zeros(len(scale), dtype=torch.int64)
-                quantized = torch._make_per_channel_quantized_tensor(weight, scale.double(), zero_points, 0)
-            else:
-                quantized = torch._make_per_tensor_quantized_tensor(weight, scale.item(), 0)
-            self._packed = self._pack(quantized)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_packed"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self.pack()
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
-        self.pack()
+FLOAT_RUN: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
 class QuantizedConv(PackedLayer):
@@ -114,19 +37,26 @@ class QuantizedConv(PackedLayer):
         dilation: tuple[int, ...],
         groups: int,
         engine: str,
+        kernel: str | None = None,
     ) -> None:
-        super().__init__(weight, scale, bias, engine)
+        super().__init__(weight, scale, bias, engine, kernel)
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
-        self._enough = _enough(weight.shape[2:], padding, dilation) if engine in X86 else ()
+        enough = _enough(weight.shape[2:], padding, dilation) if engine in X86 else ()
+        self._checks = weight.dim(), weight.shape[1] * groups, enough
         self.pack()
 
-    def _kernel(self) -> tuple[str, bool]:
-        return safe_kernel(self.engine, self._rows(), self.groups, self.weight.shape[1])
+    def _safe(self, kernel: str) -> tuple[str, bool]:
+        return safe_kernel(kernel, self._rows(), self.groups, self.weight.shape[1])
 
-    def _pack(self, weight: torch.Tensor) -> tuple[Any, ...]:
-        dims, channels = weight.dim() - 2, weight.shape[1] * self.groups
+    def _pack(self, weight: torch.Tensor) -> tuple[Any, Any]:
+        dims = weight.dim() - 2
         packed = PREPACK[dims](weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
-        return packed, RUN[dims], weight.dim(), channels, self._enough
+        return packed, RUN[dims]
+
+    def _float(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        geometry = self.stride, self.padding, self.dilation, self.groups
+        result: torch.Tensor = FLOAT_RUN[weight.dim() - 2](x, weight, self.bias, *geometry)
+        return result
 
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
         packed, run, rank, channels, enough = self._packed
@@ -157,7 +87,7 @@ class QuantizedConv(PackedLayer):
 
     def _padded(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
         """The same from an input that is padded already."""
-        rest = self.stride, (0,) * len(self.padding), self.dilation, self.groups, self.engine
+        rest = self.stride, (0,) * len(self.padding), self.dilation, self.groups, self.engine, self.kernel
         layer = QuantizedConv(self.weight, self.weight_scale, self.bias, *rest)
         result: torch.Tensor = layer(F.pad(x, [pad for pad in reversed(self.padding) for _ in "lr"]), scale, zero_point)
         return result
@@ -187,15 +117,26 @@ def _enough(
 class QuantizedLinear(PackedLayer):
     """A linear layer; ``forward(x, scale, zero_point)`` turns ``(..., in)`` into ``(..., out)``, quantized."""
 
-    def __init__(self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, engine: str) -> None:
-        super().__init__(weight, scale, bias, engine)
+    def __init__(
+        self,
+        weight: torch.Tensor,
+        scale: torch.Tensor,
+        bias: torch.Tensor | None,
+        engine: str,
+        kernel: str | None = None,
+    ) -> None:
+        super().__init__(weight, scale, bias, engine, kernel)
+        self._checks = (weight.shape[1],)
         self.pack()
 
-    def _pack(self, weight: torch.Tensor) -> tuple[Any, ...]:
-        return OPS.linear_prepack(weight, self.bias), weight.shape[1]
+    def _pack(self, weight: torch.Tensor) -> tuple[Any, Any]:
+        return OPS.linear_prepack(weight, self.bias), LINEAR
+
+    def _float(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return F.linear(x, weight, self.bias)
 
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
-        packed, features = self._packed
+        packed, run, features = self._packed
         if x.shape[-1] != features:
             raise InputError(
                 f"this linear layer takes {features} features, but was given a tensor of shape "
@@ -205,7 +146,7 @@ class QuantizedLinear(PackedLayer):
             # oneDNN's kernel forgets the middle dimensions of an empty tensor
             codes = torch.empty((*x.shape[:-1], self.weight.shape[0]), dtype=torch.uint8)
             return torch._make_per_tensor_quantized_tensor(codes, scale, zero_point)
-        result: torch.Tensor = LINEAR(x, packed, scale, zero_point)
+        result: torch.Tensor = run(x, packed, scale, zero_point)
         return result
 
     def extra_repr(self) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from fxq_core.errors import InputError
-from fxq_core.native.layers import PackedLayer
+from fxq_core.native.packed import PackedLayer
 from fxq_core.native.saturation import safe_kernel, transposed_kernel
 
 OPS = torch.ops.quantized
@@ -17,6 +18,7 @@ RUN = {
     2: OPS.conv_transpose2d.default._op,
     3: OPS.conv_transpose3d.default._op,
 }
+FLOAT_RUN: dict[int, Any] = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
 class QuantizedConvTranspose(PackedLayer):
@@ -39,25 +41,32 @@ class QuantizedConvTranspose(PackedLayer):
     ) -> None:
         super().__init__(weight, scale, bias, engine)
         self.geometry = stride, padding, output_padding, dilation, groups
+        self._checks = weight.dim(), weight.shape[0]
         self.pack()
 
     def _rows(self) -> torch.Tensor:
         return self.weight.reshape(1, -1)
 
-    def _kernel(self) -> tuple[str, bool]:
-        return safe_kernel(transposed_kernel(self.engine), self._rows())
+    def _safe(self, kernel: str) -> tuple[str, bool]:
+        return safe_kernel(transposed_kernel(kernel), self._rows())
 
-    def _pack(self, weight: torch.Tensor) -> tuple[Any, ...]:
+    def _pack(self, weight: torch.Tensor) -> tuple[Any, Any]:
         stride, padding, output_padding, dilation, groups = self.geometry
-        rank, channels = weight.dim(), weight.shape[0]
+        rank = weight.dim()
         if rank == 4 and weight.shape[2] == 2 and padding == (0, 0) and dilation == (1, 1):
             # FBGEMM has a kernel for just this case which gives wrong numbers (torch 2.13); with a row of zeros
             # on either side, cut off by the padding, the weight does the same and goes to another kernel
-            codes = torch.nn.functional.pad(weight.int_repr(), (0, 0, 1, 1))
+            codes = F.pad(weight.int_repr(), (0, 0, 1, 1))
             weight = torch._make_per_tensor_quantized_tensor(codes, weight.q_scale(), 0)
             padding = (1, 0)
         packed = PREPACK[rank - 2](weight, self.bias, stride, padding, output_padding, dilation, groups)
-        return packed, RUN[rank - 2], rank, channels
+        return packed, RUN[rank - 2]
+
+    def _float(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        stride, padding, output_padding, dilation, groups = self.geometry
+        run = FLOAT_RUN[weight.dim() - 2]
+        result: torch.Tensor = run(x, weight, self.bias, stride, padding, output_padding, groups, dilation)
+        return result
 
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
         packed, run, rank, channels = self._packed

@@ -16,7 +16,7 @@ import fxq_core as fxq
 from fxq_core.capture.values import value_of
 from fxq_core.families import FIXED, IN_FLOAT
 from fxq_core.groups import group_values
-from fxq_core.lowering import lower
+from fxq_core.lowering import calibration, lower
 from fxq_core.matching import Candidate, find_matches
 from fxq_core.placement import CALL
 from fxq_core.prepare import prepare
@@ -125,7 +125,7 @@ def cost(q: fxq.Quantizer, chosen: Chosen, x: torch.Tensor) -> int | None:
     prepared = prepare(plan)
     with torch.no_grad():
         prepared.root(x)
-        module: Any = lower(plan, prepared)
+        module: Any = lower(plan, prepared, calibration(prepared))
         counting = _Counting(module, graph=module.fxq_graph)
         counting.run(x)
     return counting.cost

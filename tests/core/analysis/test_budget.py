@@ -306,3 +306,13 @@ def test_nothing_to_give_up_and_still_out_of_budget(core: fxq.Registry) -> None:
 
 def test_a_plain_quantize_has_no_budget(core: fxq.Registry) -> None:
     assert fxq.report(fxq.quantize(chain(), [X], "reference", MINMAX, core)).budget is None
+
+
+def test_a_budget_holds_for_what_is_not_tuned_afterwards(core: fxq.Registry) -> None:
+    batch = torch.zeros(1, 3, 4, 4)
+    with pytest.raises(fxq.ConfigError) as caught:
+        fxq.quantize(nn.Flatten(), [batch], "reference", fxq.Config(tune=True), core, max_drop=0.5, metric=exactness)
+    assert str(caught.value) == (
+        "max_drop= holds for the model as measured, and Config(tune=True) may round it otherwise; "
+        "call fxq_core.tune(qmodel, *inputs) on the result, and measure again"
+    )

@@ -9,6 +9,7 @@ import importlib_metadata
 import pytest
 import torch
 
+from fxq_core import cpu
 from fxq_core.cli import machine
 
 FIRST = "processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nflags\t\t: fpu sse4_1 avx2 avx512_vnni\n"
@@ -39,7 +40,7 @@ def test_a_cpu_is_described_as_far_as_it_is_known(
     path = tmp_path / "cpuinfo"
     if info is not None:
         path.write_text(info)
-    monkeypatch.setattr(machine, "CPUINFO", path)
+    monkeypatch.setattr(cpu, "CPUINFO", path)
     first, *middle, last = machine.cpu()
     assert first == f"{platform.machine()}, torch uses {torch.backends.cpu.get_cpu_capability()}"
     assert middle == lines

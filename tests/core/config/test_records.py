@@ -29,6 +29,7 @@ NO_SELECTOR = "selects nothing: use a path, a glob, a module type, a pattern nam
             "Config(rules=...) takes a tuple, not Rule('head', observer='minmax'); "
             "write (Rule('head', observer='minmax'),)",
         ),
+        (lambda: fxq.Config(tune=1), "Config(tune=1) is neither True nor False; write tune=True"),
         (lambda: fxq.Config(skip=(3,)), f"3 {NO_SELECTOR}"),
         (lambda: fxq.Config(skip=(int,)), f"<class 'int'> {NO_SELECTOR}"),
         (lambda: fxq.Rule(None, observer="minmax"), f"None {NO_SELECTOR}"),
@@ -79,7 +80,10 @@ RULES = st.builds(fxq.Rule, SELECTORS, dtype=st.just("float")) | st.builds(
     dtype=st.sampled_from(["int8", None]),
 )
 CONFIGS = st.builds(
-    fxq.Config, skip=st.lists(SELECTORS, max_size=4).map(tuple), rules=st.lists(RULES, max_size=4).map(tuple)
+    fxq.Config,
+    skip=st.lists(SELECTORS, max_size=4).map(tuple),
+    rules=st.lists(RULES, max_size=4).map(tuple),
+    tune=st.booleans(),
 )
 
 
@@ -120,6 +124,7 @@ def test_the_toml_is_plain() -> None:
         'dtype = "int8"\n'
     )
     assert fxq.Config().to_toml() == ""
+    assert fxq.Config(skip=("a",), tune=True).to_toml() == 'tune = true\n\nskip = [\n    "a",\n]\n'
 
 
 @pytest.mark.parametrize(
@@ -142,7 +147,8 @@ def test_a_function_can_not_be_written(config: fxq.Config, text: str, tmp_path: 
     ("source", "text"),
     [
         ('skp = ["a"]', " has an unknown key 'skp'; did you mean 'skip'?"),
-        ("engine = 1", " has an unknown key 'engine'; the keys here are skip, rules"),
+        ("engine = 1", " has an unknown key 'engine'; the keys here are tune, skip, rules"),
+        ("tune = 1", ": tune is no boolean; write tune = true"),
         ('skip = "a"', ": skip is no array; write skip = [...]"),
         (
             'skip = ["a", 3]',
