@@ -5,11 +5,13 @@ from __future__ import annotations
 from fxq_core.config import Config, Rule
 from fxq_core.context import LoweringContext
 from fxq_core.errors import (
+    AccuracyWarning,
     CalibrationError,
     CaptureError,
     ConfigError,
     EngineError,
     EngineWarning,
+    FewSamplesWarning,
     FxqError,
     InputError,
     NothingQuantizedWarning,
@@ -26,6 +28,7 @@ from fxq_core.types import Engine, Lowering, Match, ObserverSpec, Pattern, Provi
 
 __all__ = [
     "API_VERSION",
+    "AccuracyWarning",
     "CalibrationError",
     "CaptureError",
     "Config",
@@ -33,6 +36,7 @@ __all__ = [
     "Engine",
     "EngineError",
     "EngineWarning",
+    "FewSamplesWarning",
     "FxqError",
     "InputError",
     "Lowering",

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Iterable, Mapping, Sized
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves
 from tqdm import tqdm
 
 from fxq_core.capture import capture
-from fxq_core.capture.calls import as_arguments, cloned, kept_buffers, kept_random
+from fxq_core.capture.calls import Arguments, as_arguments, cloned, kept_buffers, kept_random
+from fxq_core.checkpoint import key_of, read_checkpoint, write_checkpoint
 from fxq_core.config import Config
 from fxq_core.engines import choose_engine
-from fxq_core.errors import CalibrationError, NothingQuantizedWarning, PluginError, one_line, warn
+from fxq_core.errors import (
+    CalibrationError,
+    FewSamplesWarning,
+    NothingQuantizedWarning,
+    PluginError,
+    one_line,
+    warn,
+)
 from fxq_core.lowering import lower
 from fxq_core.plan import Plan, make_plan
 from fxq_core.prepare import prepare
 from fxq_core.registry import Registry, load_plugins
 from fxq_core.report import report
+from fxq_core.selfcheck import LastBatch, check_result
 
+ENOUGH_SAMPLES = 32
 NO_BATCH = "there is no batch to calibrate with; give an iterable of at least one batch"
 
 
@@ -39,6 +51,8 @@ class Quantizer:
     Attributes:
         plan: every decision, before any data. ``print(q.plan)`` reads it out.
         prepared: the watched float model, an ``nn.Module`` to call in one's own loop.
+        batches: how many batches were observed; ``samples`` how many samples they held, by the first dimension of the
+            first tensor of each.
 
     Raises:
         CaptureError, EngineError, ConfigError, PluginConflictError: see ``capture``, ``choose_engine``, ``make_plan``.
@@ -58,7 +72,8 @@ class Quantizer:
         self.plan: Plan = make_plan(captured, registry, chosen, Config() if config is None else config)
         self._prepared = prepare(self.plan)
         self._name = type(model).__name__
-        self.batches = 0
+        self.batches = self.samples = 0
+        self._last: LastBatch | None = None
 
     @property
     def prepared(self) -> nn.Module:
@@ -74,6 +89,7 @@ class Quantizer:
         """
         args, kwargs = cloned((args, kwargs))
         before = {path: part.get_extra_state() for path, part in self._prepared.parts.items()}
+        given, random = cloned((args, kwargs)), torch.get_rng_state()
         with torch.no_grad(), kept_random(), kept_buffers(self.prepared):
             try:
                 result = self.prepared(*args, **kwargs)
@@ -90,34 +106,103 @@ class Quantizer:
                     ) from error
                 raise type(error)(f"batch {self.batches}: {error}") from error
         self.batches += 1
+        samples = _samples(given)
+        self.samples += samples
+        if samples:
+            (kept,), _ = cloned(((result,), {}))
+            self._last = LastBatch(given, kept, random)
         return result
 
-    def calibrate(self, batches: Iterable[Any]) -> Quantizer:
+    def calibrate(
+        self, batches: Iterable[Any], *, checkpoint: str | os.PathLike[str] | None = None, every: int = 100
+    ) -> Quantizer:
         """Observe every batch of an iterable, once; shows a progress bar on a terminal. Returns itself.
 
         Args:
             batches: each a tensor, a tuple or list of arguments, or a dict of keyword arguments.
+            checkpoint: a file to keep the statistics in. If it is there, calibration goes on after the batches that it
+                holds, which are taken from the iterable and left out; so the same batches must come in the same order.
+            every: how many batches to observe between two checkpoints; each replaces the last in one step.
 
         Raises:
-            CalibrationError: there is no batch, or ``observe`` refuses one.
+            CalibrationError: there is no batch, or ``observe`` refuses one; or the checkpoint can't be read or written,
+                or is of another model, engine, config or beginning, or holds more batches than there are.
         """
         check_batches(batches)
+        if not isinstance(every, int) or every < 1:
+            raise CalibrationError(f"every is {every!r}; give the number of batches between two checkpoints")
         before = self.batches
         total = len(batches) if isinstance(batches, Sized) else None
-        self._observe_all(batches, total)
+        self._observe_all(batches, total, checkpoint, every)
         if self.batches == before:
             raise CalibrationError(NO_BATCH)
         return self
 
-    def _observe_all(self, batches: Iterable[Any], total: int | None) -> None:
+    def _observe_all(
+        self,
+        batches: Iterable[Any],
+        total: int | None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: int = 1,
+    ) -> None:
+        start, skipped = self.batches, 0
+        key = "" if checkpoint is None else key_of(self.plan)
+        if checkpoint is not None and (state := read_checkpoint(checkpoint, key, start)) is not None:
+            self._restore(state)
+            skipped = self.batches - start
+        seen = 0
         for batch in tqdm(batches, desc="calibrate", unit="batch", total=total, disable=None, leave=False):
+            seen += 1
+            if seen <= skipped:
+                continue
             args, kwargs = as_arguments(batch)
             self.observe(*args, **kwargs)
+            if checkpoint is not None and seen % every == 0:
+                write_checkpoint(checkpoint, self._state(key, start))
+        if seen < skipped:
+            raise CalibrationError(
+                f"checkpoint {os.fspath(checkpoint or '')!r} holds {skipped} batches, but there are only {seen}; give "
+                "the batches that it was made with"
+            )
+        if checkpoint is not None and seen > skipped and seen % every:
+            write_checkpoint(checkpoint, self._state(key, start))
+
+    def _state(self, key: str, start: int) -> dict[str, Any]:
+        parts = {path: part.get_extra_state() for path, part in self._prepared.parts.items()}
+        return {"key": key, "start": start, "batches": self.batches, "samples": self.samples, "parts": parts}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        for path, part in self._prepared.parts.items():
+            part.set_extra_state(state["parts"][path])
+        self.batches, self.samples = state["batches"], state["samples"]
+
+    def merge(self, other: Quantizer) -> Quantizer:
+        """Add what another quantizer of the same model, engine and config observed, as batches that came later.
+
+        With the observers here but ``"moving-average"``, whose result depends on the order, shards of the data give
+        exactly what one pass over all of them does. Returns itself.
+
+        Raises:
+            CalibrationError: the other is of another model, engine or config.
+            PluginError: an observer failed.
+        """
+        if not isinstance(other, Quantizer) or key_of(other.plan) != key_of(self.plan):
+            raise CalibrationError(
+                f"{self._name} can't be merged with a quantizer of another model, engine or config; give one that was "
+                "made with the same arguments"
+            )
+        for path, part in self._prepared.parts.items():
+            part.merge(other._prepared.parts[path])
+        self.batches, self.samples = self.batches + other.batches, self.samples + other.samples
+        self._last = other._last or self._last
+        return self
 
     def quantize(self) -> nn.Module:
         """The quantized module, with what was observed so far; observing may go on afterwards.
 
-        Warns with ``NothingQuantizedWarning`` where no node of it is in int8.
+        Warns with ``NothingQuantizedWarning`` where no node of it is in int8, with ``FewSamplesWarning`` where less
+        than 32 samples were observed, and with ``AccuracyWarning`` where it fails or is far from float on the last
+        batch.
 
         Raises:
             CalibrationError: nothing was observed.
@@ -132,7 +217,23 @@ class Quantizer:
                     "that computes in float; print(fxq_core.report(qmodel)) says why"
                 )
             )
+        elif 0 < self.samples < ENOUGH_SAMPLES:
+            warn(
+                FewSamplesWarning(
+                    f"{self._name} was calibrated with {self.samples} of at least {ENOUGH_SAMPLES} samples; values "
+                    "outside of the ranges they show are clipped, so give more that are like those to come"
+                )
+            )
+        if self._last is not None:
+            check_result(lowered, self._last)
         return lowered
+
+
+def _samples(arguments: Arguments) -> int:
+    """How many samples a batch holds: the first dimension of its first tensor."""
+    tensors = (leaf for leaf in tree_leaves(arguments) if isinstance(leaf, torch.Tensor))
+    first = next(tensors, None)
+    return 1 if first is None or first.dim() == 0 else len(first)
 
 
 def quantize(

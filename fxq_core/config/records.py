@@ -12,6 +12,7 @@ from fxq_core.errors import ConfigError, near_miss
 
 FLOAT = "float"
 WEIGHTS = (PER_CHANNEL, PER_TENSOR) = ("per-channel", "per-tensor")
+NONFINITE = (ERROR, MASK) = ("error", "mask")
 SETTINGS = ("observer", "weight", "weight_observer", "dtype")
 
 
@@ -86,6 +87,8 @@ class Config:
     Args:
         skip: selectors of what stays float: each is short for ``Rule(selector, dtype="float")``.
         rules: settings for what they select.
+        nonfinite: what NaN and Inf among the values of a calibration batch are: "error", or "mask" to leave them out
+            of the ranges and count them in the report. In a weight they are always an error.
 
     Raises:
         ConfigError: an entry can't be meant.
@@ -93,8 +96,13 @@ class Config:
 
     skip: tuple[Selector, ...] = ()
     rules: tuple[Rule, ...] = ()
+    nonfinite: str = ERROR
 
     def __post_init__(self) -> None:
+        if self.nonfinite not in NONFINITE:
+            raise ConfigError(
+                f"Config(nonfinite={self.nonfinite!r}) is neither {ERROR!r} nor {MASK!r}; those are the choices"
+            )
         for name, entry in (("skip", self.skip), ("rules", self.rules)):
             if not isinstance(entry, (tuple, list)):
                 raise ConfigError(f"Config({name}=...) takes a tuple, not {entry!r}; write ({entry!r},)")
@@ -127,7 +135,7 @@ class Config:
     def from_toml(cls, source: str) -> Config:
         """Read a config from TOML: an array ``skip``, and a table ``[[rules]]`` for each rule.
 
-        In a rule, ``where`` is a path, a glob or a pattern's name, or ``type`` is the qualified name of a module type,
+        ``nonfinite`` is a string. In a rule, ``where`` is a path, a glob or a pattern's name, or ``type`` is the qualified name of a module type,
         which is compared with the types in the model and never imported; the settings are those of ``Rule``. In
         ``skip`` a type is written ``{type = "torch.nn.Conv2d"}``.
 
@@ -147,7 +155,7 @@ class Config:
         for rule in self.rules:
             where = _written(rule.where, repr(rule))
             rules.append({**({"where": where} if isinstance(where, str) else where), **rule.settings()})
-        return toml.dumps(skip, rules)
+        return toml.dumps({} if self.nonfinite == ERROR else {"nonfinite": self.nonfinite}, skip, rules)
 
 
 def _written(selector: Selector, who: str) -> str | dict[str, str]:
@@ -160,14 +168,18 @@ def _written(selector: Selector, who: str) -> str | dict[str, str]:
 
 def _from_toml(source: str, who: str) -> Config:
     document = toml.loads(source, who)
-    _check_keys(document, ("skip", "rules"), who)
+    _check_keys(document, ("nonfinite", "skip", "rules"), who)
+    nonfinite = document.get("nonfinite", ERROR)
+    if nonfinite not in NONFINITE:
+        raise ConfigError(f'{who}: nonfinite is {nonfinite!r}; write "error" or "mask"')
     skip, rules = document.get("skip", []), document.get("rules", [])
     if not isinstance(skip, list):
         raise ConfigError(f"{who}: skip is no array; write skip = [...]")
     if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
         raise ConfigError(f"{who}: rules is no array of tables; head each rule with [[rules]]")
     skipped = [_selector(entry, f"{who}: entry {number} of skip") for number, entry in enumerate(skip, 1)]
-    return Config(skip=tuple(skipped), rules=tuple(_rule(r, f"{who}: rule {n}") for n, r in enumerate(rules, 1)))
+    found = tuple(_rule(r, f"{who}: rule {n}") for n, r in enumerate(rules, 1))
+    return Config(skip=tuple(skipped), rules=found, nonfinite=nonfinite)
 
 
 def _selector(entry: Any, who: str) -> Selector:

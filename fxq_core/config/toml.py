@@ -1,15 +1,14 @@
-"""The little TOML that a config needs: strings, arrays of them, and tables; and files that are whole or not there."""
+"""The little TOML that a config needs: strings, arrays of them, and tables."""
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 import sys
 from pathlib import Path
 from typing import Any
 
 from fxq_core.errors import ConfigError, one_line
+from fxq_core.files import replace_file
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -30,9 +29,9 @@ def loads(source: str, who: str) -> dict[str, Any]:
         raise ConfigError(f"{who} is no valid TOML ({one_line(error)}); mend or rewrite it") from error
 
 
-def dumps(skip: list[str | dict[str, str]], rules: list[dict[str, str]]) -> str:
-    """A document with an array ``skip`` of strings and tables, and an array of tables ``rules``."""
-    blocks = []
+def dumps(settings: dict[str, str], skip: list[str | dict[str, str]], rules: list[dict[str, str]]) -> str:
+    """A document with strings, an array ``skip`` of strings and tables, and an array of tables ``rules``."""
+    blocks = [f"{key} = {_value(value)}\n" for key, value in settings.items()]
     if skip:
         blocks.append("".join(("skip = [\n", *(f"    {_value(entry)},\n" for entry in skip), "]\n")))
     for rule in rules:
@@ -75,20 +74,7 @@ def write(path: str | os.PathLike[str], text: str) -> None:
     Raises:
         ConfigError: it can't be written; what was there stays.
     """
-    drafts: list[Path] = []
     try:
-        target = Path(os.path.realpath(path))
-        draft = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-        with open(draft, "xb") as file:
-            drafts.append(draft)
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, target)
+        replace_file(path, text.encode())
     except (OSError, ValueError) as error:
         raise ConfigError(f"config file {os.fspath(path)!r} can't be written ({one_line(error)})") from error
-    finally:
-        # still there if anything failed, an interrupt too
-        for draft in drafts:
-            with contextlib.suppress(OSError):
-                draft.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 
 import torch
@@ -14,12 +15,42 @@ class _Switch:
     ``changes`` was even and stayed as it was is nobody's passing choice.
     """
 
-    __slots__ = ("changes", "depth", "lock")
+    __slots__ = ("changes", "depth", "found", "lock", "owner")
 
     def __init__(self) -> None:
         # a thread may enter several engines, one in the other
         self.lock = threading.RLock()
         self.changes = self.depth = 0
+        self.owner: int | None = None
+        self.found: str | None = None
+
+    def enter(self) -> None:
+        """Begin to change torch's engine; waits for other threads that do."""
+        self.lock.acquire()
+        if self.depth == 0:
+            self.owner, self.found = threading.get_ident(), torch.backends.quantized.engine
+            self.changes += 1
+        self.depth += 1
+
+    def leave(self) -> None:
+        self.depth -= 1
+        if self.depth == 0:
+            self.owner = self.found = None
+            self.changes += 1
+        self.lock.release()
+
+    def renew(self) -> None:
+        """In a forked process: no other thread of the parent's is here to put back and to release what it holds."""
+        self.lock = threading.RLock()
+        if self.owner == threading.get_ident():
+            for _ in range(self.depth):
+                self.lock.acquire()
+            return
+        if self.found is not None:
+            torch.backends.quantized.engine = self.found
+        self.owner = self.found = None
+        self.depth = 0
+        self.changes += self.changes % 2
 
     def settled(self, name: str) -> bool:
         """Whether torch's engine is ``name``, and not for another thread's sake only; takes no lock."""
@@ -29,6 +60,8 @@ class _Switch:
 
 
 _SWITCH = _Switch()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_SWITCH.renew)
 
 
 class Active:
@@ -51,15 +84,12 @@ class Active:
     def __enter__(self) -> None:
         if _SWITCH.settled(self._name):
             return
-        _SWITCH.lock.acquire()
-        previous = torch.backends.quantized.engine
+        _SWITCH.enter()
         try:
-            if _SWITCH.depth == 0:
-                _SWITCH.changes += 1
-            _SWITCH.depth += 1
+            previous = torch.backends.quantized.engine
             torch.backends.quantized.engine = self._name
         except BaseException:
-            self._leave()
+            _SWITCH.leave()
             raise
         self._previous = previous
 
@@ -67,10 +97,4 @@ class Active:
         if self._previous is not None:
             torch.backends.quantized.engine = self._previous
             self._previous = None
-            self._leave()
-
-    def _leave(self) -> None:
-        _SWITCH.depth -= 1
-        if _SWITCH.depth == 0:
-            _SWITCH.changes += 1
-        _SWITCH.lock.release()
+            _SWITCH.leave()
