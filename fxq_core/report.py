@@ -42,12 +42,20 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One row per node, and what became of modules that are no node; plain data that travels with the module."""
+    """One row per node, and what became of modules that are no node; plain data that travels with the module.
+
+    ``saturation`` says by module path why no int16 sum of a layer saturates, on engines that have any.
+    ``resident_bytes`` is what the module's tensors take in memory, ``packed_bytes`` what of it engines hold in their
+    own form, beside the int8 weights that ``state_dict()`` gives.
+    """
 
     engine: str
     provider: str
     rows: tuple[Row, ...]
     notes: tuple[tuple[str, str], ...]
+    saturation: tuple[tuple[str, str], ...] = ()
+    resident_bytes: int = 0
+    packed_bytes: int = 0
 
     def __str__(self) -> str:
         quantized = sum(row.quantized for row in self.rows)
@@ -55,6 +63,11 @@ class Report:
         header = ("node", "module", "op", "verdict", "pattern", "by", "scale", "zero point", "reason")
         lines.append(tables.table(header, map(_cells, self.rows)))
         lines += [f"{path or 'the root'}: {note}" for path, note in self.notes]
+        for reason in dict.fromkeys(reason for _, reason in self.saturation):
+            paths = [path or "the root" for path, why in self.saturation if why == reason]
+            lines.append(f"saturation is impossible in {', '.join(paths)}: {reason}")
+        if self.packed_bytes:
+            lines.append(f"tensors take {self.resident_bytes} bytes, {self.packed_bytes} of them packed weights")
         return "\n".join(lines)
 
 
@@ -102,7 +115,16 @@ def report(qmodel: nn.Module) -> Report:
     if not isinstance(found, Report):
         raise FxqError(f"{type(qmodel).__name__} holds no report; pass what quantize() returned")
     parts = {part.fxq_part: part for part in qmodel.modules() if isinstance(part, QuantizedModule)}
-    return replace(found, rows=tuple(_now(row, parts.get(row.part)) for row in found.rows))
+    modules = [(path, module) for path, module in qmodel.named_modules() if hasattr(module, "fxq_packed_bytes")]
+    packed = sum(module.fxq_packed_bytes() for _, module in modules)
+    tensors = {id(tensor): tensor.nbytes for tensor in (*qmodel.parameters(), *qmodel.buffers())}
+    return replace(
+        found,
+        rows=tuple(_now(row, parts.get(row.part)) for row in found.rows),
+        saturation=tuple((path, module.fxq_saturation()) for path, module in modules),
+        resident_bytes=sum(tensors.values()) + packed,
+        packed_bytes=packed,
+    )
 
 
 def _now(row: Row, part: QuantizedModule | None) -> Row:

@@ -133,9 +133,10 @@ class Config:
 
     @classmethod
     def from_toml(cls, source: str) -> Config:
-        """Read a config from TOML: an array ``skip``, and a table ``[[rules]]`` for each rule.
+        """Read a config from TOML: an array ``skip``, a table ``[[rules]]`` for each rule, and a
+        string ``nonfinite``.
 
-        ``nonfinite`` is a string. In a rule, ``where`` is a path, a glob or a pattern's name, or ``type`` is the qualified name of a module type,
+        In a rule, ``where`` is a path, a glob or a pattern's name, or ``type`` is the qualified name of a module type,
         which is compared with the types in the model and never imported; the settings are those of ``Rule``. In
         ``skip`` a type is written ``{type = "torch.nn.Conv2d"}``.
 

@@ -12,7 +12,8 @@ from torch import nn
 
 from fxq_core.errors import InputError
 from fxq_core.native.active import Active
-from fxq_core.native.saturation import X86, safe_kernel, saturation_free
+from fxq_core.native.saturation import X86, safe_kernel, saturation_free, why_safe
+from fxq_core.native.validity import check_bias, check_geometry, check_weight
 
 OPS = torch.ops.quantized
 PREPACK = {1: OPS.conv1d_prepack, 2: OPS.conv2d_prepack, 3: OPS.conv3d_prepack}
@@ -47,6 +48,10 @@ class PackedLayer(nn.Module, abc.ABC):
         return safe_kernel(self.engine, self._rows())
 
     @abc.abstractmethod
+    def _check(self) -> None:
+        """Refuse what a kernel can't take."""
+
+    @abc.abstractmethod
     def _pack(self, weight: torch.Tensor) -> Any:
         """Pack a quantized weight and the bias for the engine that is active now."""
 
@@ -54,14 +59,10 @@ class PackedLayer(nn.Module, abc.ABC):
         """Bring the packed weight up to date with the buffers.
 
         Raises:
-            InputError: their dtypes were changed; a kernel would read them as what they were.
+            InputError: they can't be packed; or their dtypes were changed, and a kernel would read them as what they
+                were.
         """
-        floats = [self.weight_scale] if self.bias is None else [self.weight_scale, self.bias]
-        if self.weight.dtype is not torch.int8 or any(tensor.dtype is not torch.float32 for tensor in floats):
-            raise InputError(
-                f"{type(self).__name__} holds an int8 weight with float32 scales and bias, but their dtypes were "
-                "changed; convert the float model before it is quantized, not the quantized one"
-            )
+        self._check()
         weight, scale = self.weight, self.weight_scale
         kernel, narrow = self._kernel()
         if narrow:
@@ -75,6 +76,15 @@ class PackedLayer(nn.Module, abc.ABC):
                 quantized = torch._make_per_tensor_quantized_tensor(weight, scale.item(), 0)
             self._packed = self._pack(quantized)
 
+    def fxq_saturation(self) -> str:
+        """Why no int16 sum of this layer saturates on the CPU that this process runs on."""
+        return why_safe(self.engine, self._rows(), *self._kernel())
+
+    def fxq_packed_bytes(self) -> int:
+        """How much memory the packed weight takes, but for the kernel's own padding."""
+        # QNNPACK's keeps the weight that it was made from
+        return self.weight.numel() * (1 if self.engine in X86 else 2)
+
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_packed"}
 
@@ -83,8 +93,14 @@ class PackedLayer(nn.Module, abc.ABC):
         self.pack()
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        before = [(buffer, buffer.clone()) for buffer in self.buffers()]
         super()._load_from_state_dict(*args, **kwargs)
-        self.pack()
+        try:
+            self.pack()
+        except InputError:
+            for buffer, value in before:
+                buffer.copy_(value)
+            raise
 
 
 class QuantizedConv(PackedLayer):
@@ -106,9 +122,16 @@ class QuantizedConv(PackedLayer):
     ) -> None:
         super().__init__(weight, scale, bias, engine)
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self._check()
         self._enough = _enough(weight.shape[2:], padding, dilation) if engine in X86 else ()
         self._run, self._rank, self._channels = weight.dim() - 2, weight.dim(), weight.shape[1] * groups
         self.pack()
+
+    def _check(self) -> None:
+        check_weight(self, self.weight, self.weight_scale, self.bias, 0)
+        numbers = {"stride": (self.stride, 1), "padding": (self.padding, 0), "dilation": (self.dilation, 1)}
+        check_geometry(self, self.weight.dim() - 2, len(self.weight), self.groups, numbers)
+        check_bias(self, self.bias, len(self.weight))
 
     def _kernel(self) -> tuple[str, bool]:
         return safe_kernel(self.engine, self._rows(), self.groups, self.weight.shape[1])
@@ -163,6 +186,10 @@ class QuantizedLinear(PackedLayer):
     def __init__(self, weight: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None, engine: str) -> None:
         super().__init__(weight, scale, bias, engine)
         self.pack()
+
+    def _check(self) -> None:
+        check_weight(self, self.weight, self.weight_scale, self.bias, 2)
+        check_bias(self, self.bias, len(self.weight))
 
     def _pack(self, weight: torch.Tensor) -> Any:
         return OPS.linear_prepack(weight, self.bias)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from torch import fx
 
 from fxq_core import Engine, Lowering, LoweringContext, Match, hookimpl
+from fxq_core.capture.values import value_of
 from fxq_core.native import emitters, native_engine, native_lowerings
+from fxq_core.native.lowerings import EMITTERS
 from fxq_core.signatures import arguments
 from fxq_core.types import Emit
 
 ENGINE = "qnnpack"
 # QNNPACK's 3d transposed convolution gives wrong numbers (torch 2.13)
+SMALLEST, LARGEST = 2.0**-120, 2.0**120
 WRONG = ("conv_transpose3d", "conv_transpose3d_clamp")
 
 
@@ -30,11 +34,25 @@ def fxq_lowerings() -> Iterator[Lowering]:
 def avg_pool(match: Match, ctx: LoweringContext) -> fx.Node:
     """QNNPACK's average pool always divides by the whole window, whatever it is told."""
     found = arguments(match.output, match.modules[0])
+    if value_of(match.inputs[0]).rank != 4:
+        return emitters.in_float(match, ctx)
     padded = any(found["padding"]) if isinstance(found["padding"], tuple) else found["padding"] != 0
     return ctx.copy() if found["count_include_pad"] or not padded else emitters.in_float(match, ctx)
 
 
+def layer(match: Match, ctx: LoweringContext, emit: Emit) -> fx.Node:
+    """QNNPACK fills its channels up with some whose weights have scale 1, and refuses if that gives no normal factor."""
+    factor = ctx.input_qparams[0].scale / ctx.output.scale
+    return emit(match, ctx) if SMALLEST <= factor <= LARGEST else emitters.in_float(match, ctx)
+
+
+LAYERS = {name: emit for name, emit in EMITTERS.items() if name.startswith(("conv", "linear"))}
 # "adaptive_avg_pool3d": QNNPACK has none, and torch warns of that in the middle of a forward
 INSTEAD: Mapping[str, Emit] = MappingProxyType(
-    {"avg_pool2d": avg_pool, "max_pool3d": emitters.in_float, "adaptive_avg_pool3d": emitters.in_float}
+    {
+        **{name: functools.partial(layer, emit=emit) for name, emit in LAYERS.items()},
+        "avg_pool2d": avg_pool,
+        "max_pool3d": emitters.in_float,
+        "adaptive_avg_pool3d": emitters.in_float,
+    }
 )
