@@ -21,7 +21,7 @@ def tensors_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[str,
 
 
 def unfit(args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-    """Why a model may have refused its arguments, if it may be for a dtype or a device; a model may well convert them itself."""
+    """Why a model may have refused its arguments, if it may be for a dtype or a device; it may well convert them."""
     for name, tensor in tensors_in(args, kwargs):
         if tensor.device.type != "cpu":
             return f"argument {name} is on device {tensor.device}; move it with .cpu()"

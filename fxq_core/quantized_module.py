@@ -14,7 +14,7 @@ import torch
 from torch import fx, nn
 
 from fxq_core.dtypes import unfit
-from fxq_core.errors import FxqError, InputError
+from fxq_core.errors import FxqError, InputError, one_line
 from fxq_core.types import QParams
 
 CONVERT = "convert the float model before it is quantized, not the quantized one"
@@ -116,8 +116,9 @@ class QuantizedModule(nn.Module):
             except FxqError:
                 raise
             except Exception as error:
-                if reason := self._fxq_unfit(args, kwargs):
-                    raise InputError(reason) from error
+                # what torch's kernels raise; a module that stayed as it is may raise whatever else it likes
+                if type(error) in (RuntimeError, NotImplementedError):
+                    raise InputError(self._fxq_unfit(args, kwargs, error)) from error
                 raise
 
         self_ = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
@@ -125,11 +126,12 @@ class QuantizedModule(nn.Module):
         forward.__signature__ = self._fxq_signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         self.forward = types.MethodType(forward, self)
 
-    def _fxq_unfit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-        """What may be the reason of an error, if it is a dtype."""
+    def _fxq_unfit(self, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception) -> str:
+        """What a kernel's error is about."""
         if self.fxq_scale.dtype is not torch.float32:
             return f"the quantized model was converted to {self.fxq_scale.dtype}; {CONVERT}"
-        return unfit(args, kwargs)
+        refused = f"the quantized model refused its input ({one_line(error)}); give it inputs like the example"
+        return unfit(args, kwargs) or refused
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in vars(self).items() if name not in ("forward", "fxq_graph", "fxq_code")}

@@ -41,7 +41,7 @@ def avg_pool(match: Match, ctx: LoweringContext) -> fx.Node:
 
 
 def layer(match: Match, ctx: LoweringContext, emit: Emit) -> fx.Node:
-    """QNNPACK fills its channels up with some whose weights have scale 1, and refuses if that gives no normal factor."""
+    """QNNPACK adds channels whose weights have scale 1, and refuses if that gives no normal factor."""
     factor = ctx.input_qparams[0].scale / ctx.output.scale
     return emit(match, ctx) if SMALLEST <= factor <= LARGEST else emitters.in_float(match, ctx)
 
