@@ -50,8 +50,10 @@ def _pad_in_numbers(graph_module: fx.GraphModule, node: fx.Node) -> None:
     assert isinstance(source, fx.Node)
     if value_of(source).rank != len(conv.kernel_size) + 2:
         return
+    # as the op runs: the attributes that only a constructor reads may have been changed since
+    outputs, inputs, *kernel_size = conv.weight.shape
     plain = type(conv)(
-        conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride,
+        inputs * conv.groups, outputs, kernel_size, conv.stride,
         tuple(reversed(sides[0::2])) if within else 0,
         conv.dilation, conv.groups, conv.bias is not None, device="meta",
     ).eval()  # fmt: skip

@@ -124,6 +124,10 @@ class QuantizedConv(PackedLayer):
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         self._check()
         self._enough = _enough(weight.shape[2:], padding, dilation) if engine in X86 else ()
+        extents = zip(weight.shape[2:], padding, dilation, strict=True)
+        self._least = tuple(
+            (dim, max((size - 1) * step + 1 - 2 * pad, 1)) for dim, (size, pad, step) in enumerate(extents, start=2)
+        )
         self._run, self._rank, self._channels = weight.dim() - 2, weight.dim(), weight.shape[1] * groups
         self.pack()
 
@@ -145,6 +149,12 @@ class QuantizedConv(PackedLayer):
             raise InputError(
                 f"this convolution takes {self._channels} channels in {self._rank} dimensions, but was given a tensor "
                 f"of shape {tuple(x.shape)}; give it the inputs that the float model takes"
+            )
+        if any(x.shape[dim] < size for dim, size in self._least):
+            # QNNPACK's kernel would write what is not there
+            raise InputError(
+                f"this convolution takes inputs of at least {tuple(size for _, size in self._least)}, but was given a "
+                f"tensor of shape {tuple(x.shape)}; give it the inputs that the float model takes"
             )
         if any(x.shape[dim] < size for dim, size in self._enough):
             return self._padded(x, scale, zero_point)
@@ -195,7 +205,10 @@ class QuantizedLinear(PackedLayer):
         return OPS.linear_prepack(weight, self.bias)
 
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
-        if x.shape[-1] != self.weight.shape[1]:
+        if x.dim() == 1:
+            # some kernels refuse a vector, and oneDNN's writes out of bounds
+            return self.forward(x.unsqueeze(0), scale, zero_point).squeeze(0)
+        if x.dim() == 0 or x.shape[-1] != self.weight.shape[1]:
             raise InputError(
                 f"this linear layer takes {self.weight.shape[1]} features, but was given a tensor of shape "
                 f"{tuple(x.shape)}; give it the inputs that the float model takes"
