@@ -52,6 +52,30 @@ def test_E10_a_weight_scale_is_nudged_no_further_than_the_limits() -> None:
     assert within_limits(scale, 2.0**-60, 2.0**-60).tolist() == [2.0**-40, 2.0**-10, 2.0**40]
 
 
+class Sum(nn.Module):
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.one, self.other, self.share = nn.Linear(4, 4), nn.Linear(4, 4), share
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        y, z = self.one(x), self.other(x * self.share)
+        return y + z, y - z, nn.functional.relu(z + y)
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-8, 1e-3, 1e3, 1e8])
+def test_E10_operands_of_very_different_size_are_added(share: float, engine: str, registry: fxq.Registry) -> None:
+    """QNNPACK's kernel takes scales from 2**-14 to 2**8 times the result's, so there it is computed in float."""
+    net, x = Sum(share).eval(), torch.randn(32, 4)
+    with torch.no_grad():
+        net.other.bias.zero_()
+    q = fxq.Quantizer(net, x, engine, registry=registry).calibrate([x])
+    agreement = Agreement(q)
+    assert all(difference.codes <= 1 for difference in agreement.differences(x).values())
+    for result, expected in zip(agreement.lowered(x), net(x), strict=True):
+        assert (result - expected).abs().max() < 0.05 * expected.abs().max()
+
+
 class Upwards(nn.Module):
     def __init__(self, output_padding: int, groups: int) -> None:
         super().__init__()

@@ -36,7 +36,6 @@ def test_G1_around_and_below_control_flow_everything_is_quantized() -> None:
     assert note.startswith("it can't be traced: ")
     assert "test_graph_modules.py:" in note
     assert "symbolically traced variables cannot be used as inputs to control flow" in note
-    assert torch.equal(qmodel(X + 1e9), qmodel[2](qmodel[0](X + 1e9))) or error(net, qmodel, X) < 0.05
     assert error(net, qmodel, X) < 0.05
 
 
@@ -78,7 +77,7 @@ class Read(nn.Module):
 def test_G2_a_result_that_is_read_twice_is_not_fused_away() -> None:
     net = Read()
     qmodel = quantized(net, IMAGES)
-    assert int8(qmodel) == ["add", "conv2d", "relu"]
+    assert int8(qmodel) == ["add", "clamp", "conv2d"]
     assert error(net, qmodel, IMAGES) < 0.05
 
 
@@ -92,17 +91,17 @@ class Tied(nn.Module):
         self.decoder.weight = self.rows.weight
 
     def forward(self, index: torch.Tensor) -> torch.Tensor:
-        return self.decoder(self.rows(index)) + self.rows.weight.sum()
+        return self.decoder(self.rows(index)) + torch.sin(self.rows.weight * index.sum()).sum()
 
 
 def test_G3_a_tied_weight_is_int8_where_it_can_be_and_float_where_it_is_read() -> None:
     net, index = Tied().eval(), torch.arange(6).repeat(6)
     assert net.decoder.weight is net.rows.weight
     qmodel = quantized(net, index)
-    assert "linear" in int8(qmodel)
+    assert {"embedding", "linear"} <= set(int8(qmodel))
     state = qmodel.state_dict()
-    assert state["decoder.weight"].dtype is torch.int8
-    assert any(t.dtype is torch.float32 and t.shape == (6, 4) for t in state.values()) or "rows" in int8(qmodel)
+    assert state["decoder.weight"].dtype is state["rows.weight"].dtype is torch.int8
+    assert any(t.dtype is torch.float32 and t.shape == (6, 4) for t in state.values())
     assert error(net, qmodel, index) < 0.1
     assert net.decoder.weight is net.rows.weight
 
@@ -113,7 +112,7 @@ def test_G5_batch_norm_is_folded_with_and_without_weights(affine: bool) -> None:
     net[1].running_mean.fill_(0.5)
     net[1].running_var.fill_(2.0)
     qmodel = quantized(net, IMAGES)
-    assert int8(qmodel) == ["conv2d_clamp"]
+    assert set(int8(qmodel)) == {"conv2d_clamp"}
     assert dict(fxq.report(qmodel).notes)["1"].startswith("folded into ")
     assert error(net, qmodel, IMAGES) < 0.05
 

@@ -17,7 +17,7 @@ from fxq_core.types import Emit
 
 ENGINE = "qnnpack"
 # QNNPACK's 3d transposed convolution gives wrong numbers (torch 2.13)
-SMALLEST, LARGEST = 2.0**-120, 2.0**120
+ENDS = (2.0**-120, 2.0**120)
 WRONG = ("conv_transpose3d", "conv_transpose3d_clamp")
 
 
@@ -40,17 +40,28 @@ def avg_pool(match: Match, ctx: LoweringContext) -> fx.Node:
     return ctx.copy() if found["count_include_pad"] or not padded else emitters.in_float(match, ctx)
 
 
-def layer(match: Match, ctx: LoweringContext, emit: Emit) -> fx.Node:
-    """QNNPACK adds channels whose weights have scale 1, and refuses if that gives no normal factor."""
-    factor = ctx.input_qparams[0].scale / ctx.output.scale
-    return emit(match, ctx) if SMALLEST <= factor <= LARGEST else emitters.in_float(match, ctx)
+def within(match: Match, ctx: LoweringContext, emit: Emit, smallest: float, largest: float) -> fx.Node:
+    """QNNPACK refuses when it runs if the scale of an input is too far from that of the result; float does not."""
+    ratios = [qparams.scale / ctx.output.scale for qparams in ctx.input_qparams]
+    fits = all(smallest <= ratio < largest for ratio in ratios)
+    return emit(match, ctx) if fits else emitters.in_float(match, ctx)
 
 
-LAYERS = {name: emit for name, emit in EMITTERS.items() if name.startswith(("conv", "linear"))}
+LIMITS: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        **dict.fromkeys(("add", "sub"), (2.0**-14, 2.0**8)),
+        # it adds channels whose weights have scale 1, which must leave a normal factor
+        **dict.fromkeys(("linear", *(f"conv{kind}{dims}d" for kind in ("", "_transpose") for dims in (1, 2, 3))), ENDS),
+    }
+)
 # "adaptive_avg_pool3d": QNNPACK has none, and torch warns of that in the middle of a forward
 INSTEAD: Mapping[str, Emit] = MappingProxyType(
     {
-        **{name: functools.partial(layer, emit=emit) for name, emit in LAYERS.items()},
+        **{
+            name: functools.partial(within, emit=EMITTERS[name], smallest=limits[0], largest=limits[1])
+            for pattern, limits in LIMITS.items()
+            for name in (pattern, f"{pattern}_clamp")
+        },
         "avg_pool2d": avg_pool,
         "max_pool3d": emitters.in_float,
         "adaptive_avg_pool3d": emitters.in_float,

@@ -142,7 +142,7 @@ def test_a_function_can_not_be_written(config: fxq.Config, text: str, tmp_path: 
     ("source", "text"),
     [
         ('skp = ["a"]', " has an unknown key 'skp'; did you mean 'skip'?"),
-        ("engine = 1", " has an unknown key 'engine'; the keys here are skip, rules"),
+        ("engine = 1", " has an unknown key 'engine'; the keys here are nonfinite, skip, rules"),
         ('skip = "a"', ": skip is no array; write skip = [...]"),
         (
             'skip = ["a", 3]',
