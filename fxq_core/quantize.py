@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Sized
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves
 from tqdm import tqdm
 
+from fxq_core.batches import NO_BATCH, check_batches, samples_of
 from fxq_core.capture import capture
-from fxq_core.capture.calls import Arguments, as_arguments, cloned, kept_buffers, kept_random
+from fxq_core.capture.calls import as_arguments, cloned, kept_buffers, kept_random
 from fxq_core.checkpoint import key_of, read_checkpoint, write_checkpoint
 from fxq_core.config import Config
 from fxq_core.engines import choose_engine
-from fxq_core.errors import (
-    CalibrationError,
-    FewSamplesWarning,
-    NothingQuantizedWarning,
-    PluginError,
-    one_line,
-    warn,
-)
+from fxq_core.errors import CalibrationError, FewSamplesWarning, NothingQuantizedWarning, PluginError, one_line, warn
 from fxq_core.lowering import lower
 from fxq_core.plan import Plan, make_plan
 from fxq_core.prepare import prepare
@@ -33,7 +26,6 @@ from fxq_core.report import report
 from fxq_core.selfcheck import LastBatch, check_result
 
 ENOUGH_SAMPLES = 32
-NO_BATCH = "there is no batch to calibrate with; give an iterable of at least one batch"
 
 
 class Quantizer:
@@ -106,7 +98,7 @@ class Quantizer:
                     ) from error
                 raise type(error)(f"batch {self.batches}: {error}") from error
         self.batches += 1
-        samples = _samples(given)
+        samples = samples_of(given)
         self.samples += samples
         if samples:
             (kept,), _ = cloned(((result,), {}))
@@ -229,13 +221,6 @@ class Quantizer:
         return lowered
 
 
-def _samples(arguments: Arguments) -> int:
-    """How many samples a batch holds: the first dimension of its first tensor."""
-    tensors = (leaf for leaf in tree_leaves(arguments) if isinstance(leaf, torch.Tensor))
-    first = next(tensors, None)
-    return 1 if first is None or first.dim() == 0 else len(first)
-
-
 def quantize(
     model: nn.Module,
     batches: Iterable[Any],
@@ -260,15 +245,3 @@ def quantize(
     quantizer = Quantizer(model, first[0], engine, config, registry)
     quantizer._observe_all(itertools.chain(first, stream), len(batches) if isinstance(batches, Sized) else None)
     return quantizer.quantize()
-
-
-def check_batches(batches: Any) -> None:
-    """Refuse what is no iterable of batches.
-
-    Raises:
-        CalibrationError: a lone tensor, whose rows are no batches, or something that can't be iterated.
-    """
-    if isinstance(batches, (torch.Tensor, Mapping, str)) or not isinstance(batches, Iterable):
-        raise CalibrationError(
-            f"batches is a {type(batches).__name__}, not an iterable of batches; for one batch pass [batch]"
-        )

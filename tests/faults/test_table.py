@@ -13,7 +13,7 @@ CODES = [f"{kind}{n}" for kind, last in (("E", 15), ("C", 14), ("G", 14)) for n 
 ROW = re.compile(r"^\| ([ECG]\d+) \| ([^|]+?) \|([^|]*)\|$", re.MULTILINE)
 
 
-def tests() -> dict[str, list[str]]:
+def by_code() -> dict[str, list[str]]:
     """The names of the tests of each code, in the order of files and lines."""
     found: dict[str, list[str]] = {code: [] for code in CODES}
     for file in sorted(HERE.glob("test_*.py")):
@@ -26,7 +26,7 @@ def tests() -> dict[str, list[str]]:
 
 def filled(text: str) -> str:
     """The page with the names of the tests that there are."""
-    names = tests()
+    names = by_code()
 
     def row(match: re.Match[str]) -> str:
         cells = ", ".join(f"`{name}`" for name in names[match[1]])
@@ -38,7 +38,7 @@ def filled(text: str) -> str:
 def test_every_fault_has_a_row_and_a_test() -> None:
     text = PAGE.read_text()
     assert [match[1] for match in ROW.finditer(text)] == CODES
-    assert [code for code, names in tests().items() if not names] == []
+    assert [code for code, names in by_code().items() if not names] == []
 
 
 def test_the_table_names_the_tests_that_there_are() -> None:
