@@ -101,8 +101,7 @@ class Quantizer:
         samples = samples_of(given)
         self.samples += samples
         if samples:
-            (kept,), _ = cloned(((result,), {}))
-            self._last = LastBatch(given, kept, random)
+            self._last = LastBatch(given, random)
         return result
 
     def calibrate(
@@ -217,7 +216,7 @@ class Quantizer:
                 )
             )
         if self._last is not None:
-            check_result(lowered, self._last)
+            check_result(self._prepared, lowered, self._last)
         return lowered
 
 

@@ -192,8 +192,10 @@ def test_an_error_shows_the_generated_line() -> None:
     lowered = made()
     try:
         run(lowered, X[:, :2])
-    except RuntimeError as error:
-        last = error.__traceback__
+    except fxq.InputError as error:
+        assert str(error).startswith("the quantized model refused its input (RuntimeError: Given groups=1, weight of ")
+        assert error.__cause__ is not None
+        last = error.__cause__.__traceback__
         lines = []
         while last:
             lines.append(inspect.getframeinfo(last).code_context)
