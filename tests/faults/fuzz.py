@@ -66,7 +66,8 @@ def fuzz(seconds: float, seed: int) -> tuple[int, list[str]]:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
         lines: queue.Queue[str | None] = queue.Queue()
-        threading.Thread(target=_pump, args=(process, lines), daemon=True).start()
+        pump = threading.Thread(target=_pump, args=(process, lines))
+        pump.start()
         try:
             while time.monotonic() < end:
                 line = lines.get(timeout=PATIENCE)
@@ -82,14 +83,16 @@ def fuzz(seconds: float, seed: int) -> tuple[int, list[str]]:
             findings.append(f"case {first} hung for {PATIENCE:.0f} seconds")
         process.kill()
         process.wait()
+        pump.join()
         first += 1
     return first - seed, findings
 
 
 def _pump(process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> None:
     assert process.stdout is not None
-    for line in process.stdout:
-        lines.put(line)
+    with process.stdout:
+        for line in process.stdout:
+            lines.put(line)
     lines.put(None)
 
 
