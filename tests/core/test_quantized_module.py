@@ -10,6 +10,7 @@ import pickle
 import threading
 from typing import Any, NamedTuple
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
