@@ -9,11 +9,13 @@ from fxq_core.analysis.trail import Budget
 from fxq_core.config import Config, Rule
 from fxq_core.context import LoweringContext
 from fxq_core.errors import (
+    AccuracyWarning,
     CalibrationError,
     CaptureError,
     ConfigError,
     EngineError,
     EngineWarning,
+    FewSamplesWarning,
     FxqError,
     InputError,
     NothingQuantizedWarning,
@@ -31,6 +33,7 @@ from fxq_core.types import Engine, Lowering, Match, ObserverSpec, Pattern, Provi
 
 __all__ = [
     "API_VERSION",
+    "AccuracyWarning",
     "Budget",
     "CalibrationError",
     "CaptureError",
@@ -40,6 +43,7 @@ __all__ = [
     "Engine",
     "EngineError",
     "EngineWarning",
+    "FewSamplesWarning",
     "FxqError",
     "InputError",
     "Lowering",

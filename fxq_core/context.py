@@ -12,9 +12,10 @@ import torch
 from torch import fx, nn
 
 from fxq_core.builder import Builder
-from fxq_core.capture.graphs import tensor_at
+from fxq_core.capture.graphs import place, tensor_at
+from fxq_core.observers.base import NonFiniteError
 from fxq_core.observers.guard import guarded
-from fxq_core.observers.qparams import bias_floor
+from fxq_core.observers.qparams import bias_floor, within_limits
 from fxq_core.types import Engine, Match, ObserverSpec, QParams, QSpec
 
 NO_QPARAMS = QParams(1.0, 0, 0, 0)
@@ -48,6 +49,7 @@ class LoweringContext:
             the weight becomes int8.
         bounds: limits that every value with the output's qparams is clamped to.
         weight_input_scale: the smallest scale of an input that the match's first module takes, in any of its calls.
+        weight_output_scale: the largest scale of a result that it gives, in any of its calls.
         engine: the engine that will run the result.
         weight: what is wanted of the match's weight, if it has one.
         observers: the installed observers by name; ``quantize_weight`` finds that of ``weight`` there.
@@ -60,6 +62,7 @@ class LoweringContext:
     output: QParams
     bounds: tuple[float, float]
     weight_input_scale: float
+    weight_output_scale: float
     engine: Engine
     weight: QSpec
     observers: Mapping[str, ObserverSpec]
@@ -131,11 +134,17 @@ class LoweringContext:
         chosen = self.observers[spec.observer]
         with guarded(chosen, lambda: f"the weight of node {self.match.output.name!r}"):
             observer = chosen.build(spec)
-            observer.observe(weight)
+            try:
+                observer.observe(weight)
+            except NonFiniteError as error:
+                where = place(str(self.builder.root.fxq_part), self.match.output)
+                raise NonFiniteError(f"the weight of {where} holds {error}; mend the model") from error
             scale = torch.as_tensor(observer.qparams().scale, dtype=torch.float32)
         if bias is not None:
             floor = bias_floor(bias.detach(), self.weight_input_scale)
             scale = torch.maximum(scale.double(), floor if spec.axis is not None else floor.max()).float()
+        if not self.match.pattern.weight_only:
+            scale = within_limits(scale, self.weight_input_scale, self.weight_output_scale)
         codes = torch.round(weight.detach() / _along(scale, spec.axis, weight.dim()))
         return QWeight(codes.clamp(spec.qmin, spec.qmax).to(spec.dtype), scale, spec.axis)
 

@@ -96,6 +96,14 @@ class NothingQuantizedWarning(UserWarning):
     """The result computes everything in float."""
 
 
+class FewSamplesWarning(UserWarning):
+    """The ranges come from so few samples that others may lie outside of them."""
+
+
+class AccuracyWarning(UserWarning):
+    """The result is far from the float model on data that it was calibrated with."""
+
+
 @contextlib.contextmanager
 def blamed(told: Callable[[], str], way_out: str) -> Iterator[None]:
     """Attribute what fails inside to a plugin.

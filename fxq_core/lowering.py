@@ -53,7 +53,9 @@ def lower(plan: Plan, prepared: PreparedModel, qparams: Calibration) -> nn.Modul
             parts[part.path], lowered = _lower_part(plan, part, found, replaced)
         replaced[id(watched)] = lowered
     root = copy.deepcopy(prepared.root, replaced)
-    report: Report = make_report(replace(plan, parts=tuple(parts.values())), qparams)
+    notes = {where: note for part in prepared.parts.values() for where, note in part.notes().items()}
+    decided = replace(plan, parts=tuple(parts.values()), notes={**plan.notes, **notes})
+    report: Report = make_report(decided, qparams)
     root = _finished(plan.engine, root)
     root.requires_grad_(False)
     setattr(root, REPORT, report)

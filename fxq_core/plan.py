@@ -74,7 +74,7 @@ class PartPlan:
 class Plan:
     """Every decision for a model; ``print(plan)`` answers "why was this not quantized?".
 
-    ``notes`` says, by module path, what became of modules that are no node of a graph.
+    ``notes`` says, by module path, what became of modules that are no node of a graph; ``nonfinite`` is the config's.
     """
 
     engine: Engine
@@ -82,6 +82,7 @@ class Plan:
     captured: Captured
     parts: tuple[PartPlan, ...]
     notes: dict[str, str]
+    nonfinite: str
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
@@ -131,7 +132,7 @@ def make_plan(captured: Captured, registry: Registry, engine: Engine, config: Co
         use.see(path, find(captured.root, path))
     parts = tuple(_plan_part(path, part, registry, engine, use) for path, part in captured.parts.items())
     use.check()
-    return Plan(engine, registry, captured, parts, {**captured.folded, **captured.left})
+    return Plan(engine, registry, captured, parts, {**captured.folded, **captured.left}, config.nonfinite)
 
 
 def _plan_part(path: str, part: fx.GraphModule, registry: Registry, engine: Engine, use: ConfigUse) -> PartPlan:

@@ -13,6 +13,7 @@ from torch import fx, nn
 from fxq_core.capture import ATTRIBUTES, HOOKS
 from fxq_core.capture.calls import positional
 from fxq_core.capture.graphs import place, put
+from fxq_core.config.records import MASK
 from fxq_core.errors import CalibrationError, shown
 from fxq_core.observers.base import NonFiniteError, Observer
 from fxq_core.observers.guard import guarded
@@ -24,13 +25,15 @@ class Prepared(nn.Module):
     """One captured graph that computes what it always did and notes the range of every value that needs one.
 
     Call it as the module it stands for, in any loop; its observers' state is part of ``state_dict()``. A batch that
-    fails leaves the observers as they were.
+    fails leaves the observers as they were. ``masked`` counts by group the NaN and Inf that were left out of it.
     """
 
-    def __init__(self, part: PartPlan, spec: QSpec) -> None:
+    def __init__(self, part: PartPlan, spec: QSpec, masks: bool) -> None:
         super().__init__()
         self.model = part.graph_module
         self.part = part
+        self.masks = masks
+        self.masked: dict[int, tuple[int, int]] = {}
         self.observers: dict[int, Observer] = {}
         for group, observer in part.observers.items():
             with self._guarded(group):
@@ -45,7 +48,7 @@ class Prepared(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         snapshot = self.get_extra_state()
         try:
-            result = _Watching(self.model, self.part, self.observers).run(*positional(self.model, args, kwargs))
+            result = _Watching(self).run(*positional(self.model, args, kwargs))
         except BaseException:
             self.set_extra_state(snapshot)
             raise
@@ -70,6 +73,48 @@ class Prepared(nn.Module):
                 raise CalibrationError(f"{where}: {error}; calibrate with batches that hold data") from error
         return found
 
+    def watch(self, node: fx.Node, group: int, value: torch.Tensor) -> None:
+        """Let the observer of a group see what a node gave.
+
+        Raises:
+            NonFiniteError: it holds NaN or Inf, and those are not left out; the state stays as it was.
+            PluginError: the observer failed.
+        """
+        with guarded(self.part.observers[group], lambda: place(self.part.path, node)):
+            try:
+                self.observers[group].observe(value)
+            except NonFiniteError as error:
+                if not self.masks:
+                    where = place(self.part.path, node)
+                    raise NonFiniteError(f"{where} gave {error}; mend the data or the model") from error
+                nans, infs = self.masked.get(group, (0, 0))
+                self.masked = {**self.masked, group: (nans + int(value.isnan().sum()), infs + int(value.isinf().sum()))}
+                self.observers[group].observe(value[value.isfinite()])
+
+    def notes(self) -> dict[str, str]:
+        """What is to be said of the statistics, by the place of the value."""
+        found = {
+            self._where(group): f"{nans} NaN and {infs} Inf were left out of its range"
+            for group, (nans, infs) in self.masked.items()
+        }
+        for group, observer in self.observers.items():
+            with self._guarded(group):
+                advice = observer.advice()
+            if advice:
+                where = self._where(group)
+                found[where] = f"{found[where]}; {advice}" if where in found else advice
+        return found
+
+    def merge(self, other: Prepared) -> None:
+        """Become what would have seen this one's batches and then another's of the same plan."""
+        for group, observer in self.observers.items():
+            with self._guarded(group):
+                observer.merge(other.observers[group])
+        for group, (nans, infs) in other.masked.items():
+            mine = self.masked.get(group, (0, 0))
+            self.masked[group] = mine[0] + nans, mine[1] + infs
+        self.batches += other.batches
+
     def _where(self, group: int) -> str:
         return place(self.part.path, next(n for n, g in self.part.groups.sources.items() if g == group))
 
@@ -78,12 +123,12 @@ class Prepared(nn.Module):
 
     def get_extra_state(self) -> dict[str, Any]:
         observers = {str(group): observer.state_dict() for group, observer in self.observers.items()}
-        return {"batches": self.batches, "observers": observers}
+        return {"batches": self.batches, "observers": observers, "masked": dict(self.masked)}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         if set(state["observers"]) != {str(group) for group in self.observers}:
             raise ValueError("the calibration state belongs to another model or plan")
-        self.batches = state["batches"]
+        self.batches, self.masked = state["batches"], dict(state["masked"])
         for group, observer in self.observers.items():
             observer.load_state_dict(state["observers"][str(group)])
 
@@ -96,10 +141,10 @@ def _expected(kind: type[Any], given: Any) -> Any:
 
 
 class _Watching(fx.Interpreter):
-    def __init__(self, model: fx.GraphModule, part: PartPlan, observers: dict[int, Observer]) -> None:
-        super().__init__(model)
+    def __init__(self, prepared: Prepared) -> None:
+        super().__init__(prepared.model)
         self.extra_traceback = False
-        self.part, self.observers = part, observers
+        self.prepared, self.part = prepared, prepared.part
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
@@ -109,11 +154,7 @@ class _Watching(fx.Interpreter):
                 raise CalibrationError(
                     f"{place(self.part.path, n)} gave a {type(result).__name__} where the example had a tensor"
                 )
-            try:
-                with guarded(self.part.observers[group], lambda: place(self.part.path, n)):
-                    self.observers[group].observe(result)
-            except NonFiniteError as error:
-                raise NonFiniteError(f"{place(self.part.path, n)} gave {error}; mend the data or the model") from error
+            self.prepared.watch(n, group, result)
         return result
 
 
@@ -135,10 +176,19 @@ class PreparedModel(NamedTuple):
     root: nn.Module
     parts: dict[str, Prepared]
 
+    def state(self) -> dict[str, Any]:
+        """What all parts have observed, by path."""
+        return {path: part.get_extra_state() for path, part in self.parts.items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Have observed what ``state`` gave."""
+        for path, part in self.parts.items():
+            part.set_extra_state(state[path])
+
 
 def prepare(plan: Plan) -> PreparedModel:
     """Put a ``Prepared`` in place of every captured part."""
-    parts = {part.path: Prepared(part, plan.engine.activation) for part in plan.parts}
+    parts = {part.path: Prepared(part, plan.engine.activation, plan.nonfinite == MASK) for part in plan.parts}
     # inner parts first, so that an outer one is prepared with them in place
     for path, prepared in reversed(parts.items()):
         if path:

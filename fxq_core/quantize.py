@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import time
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Iterable, Sized
 from typing import Any
 
 import torch
@@ -13,19 +14,20 @@ from tqdm import tqdm
 
 from fxq_core.analysis.budget import BudgetSearch, check_budget
 from fxq_core.analysis.judges import Metric
+from fxq_core.batches import NO_BATCH, check_batches, failed, samples_of
 from fxq_core.capture import capture
 from fxq_core.capture.calls import as_arguments, cloned, kept_buffers, kept_random
+from fxq_core.checkpoint import check_all_came, key_of, read_checkpoint, write_checkpoint
 from fxq_core.config import Config
 from fxq_core.engines import choose_engine
-from fxq_core.errors import CalibrationError, NothingQuantizedWarning, PluginError, one_line, warn
+from fxq_core.errors import CalibrationError, PluginError
 from fxq_core.lowering import calibration, lower
 from fxq_core.plan import Plan, make_plan
 from fxq_core.prepare import prepare
 from fxq_core.registry import Registry, load_plugins
 from fxq_core.report import report
+from fxq_core.selfcheck import LastBatch, check_amount, check_result
 from fxq_core.tuning.whole import tuned
-
-NO_BATCH = "there is no batch to calibrate with; give an iterable of at least one batch"
 
 
 class Quantizer:
@@ -43,6 +45,8 @@ class Quantizer:
     Attributes:
         plan: every decision, before any data. ``print(q.plan)`` reads it out.
         prepared: the watched float model, an ``nn.Module`` to call in one's own loop.
+        batches: how many batches were observed; ``samples`` how many samples they held, by the first dimension of the
+            first tensor of each.
 
     Raises:
         CaptureError, EngineError, ConfigError, PluginConflictError: see ``capture``, ``choose_engine``, ``make_plan``.
@@ -64,7 +68,8 @@ class Quantizer:
         self._tune_for = cloned(as_arguments(example_inputs)) if config.tune else None
         self._prepared = prepare(self.plan)
         self._name = type(model).__name__
-        self.batches = 0
+        self.batches = self.samples = 0
+        self._last: LastBatch | None = None
 
     @property
     def prepared(self) -> nn.Module:
@@ -79,51 +84,106 @@ class Quantizer:
             PluginError: an observer failed; the statistics stay too.
         """
         args, kwargs = cloned((args, kwargs))
-        before = {path: part.get_extra_state() for path, part in self._prepared.parts.items()}
+        before = self._prepared.state()
+        given, random = cloned((args, kwargs)), torch.get_rng_state()
         with torch.no_grad(), kept_random(), kept_buffers(self.prepared):
             try:
                 result = self.prepared(*args, **kwargs)
             except BaseException as error:
                 # a batch counts in every part of the model, or in none
-                for path, part in self._prepared.parts.items():
-                    part.set_extra_state(before[path])
+                self._prepared.restore(before)
                 if not isinstance(error, Exception) or isinstance(error, PluginError):
                     raise
-                if not isinstance(error, CalibrationError):
-                    raise CalibrationError(
-                        f"batch {self.batches}: the model refused it ({one_line(error)}); "
-                        "give batches like the example inputs"
-                    ) from error
-                raise type(error)(f"batch {self.batches}: {error}") from error
+                raise failed(self.batches, error) from error
         self.batches += 1
+        samples = samples_of(given)
+        self.samples += samples
+        if samples:
+            self._last = LastBatch(given, random)
         return result
 
-    def calibrate(self, batches: Iterable[Any]) -> Quantizer:
+    def calibrate(
+        self, batches: Iterable[Any], *, checkpoint: str | os.PathLike[str] | None = None, every: int = 100
+    ) -> Quantizer:
         """Observe every batch of an iterable, once; shows a progress bar on a terminal. Returns itself.
 
         Args:
             batches: each a tensor, a tuple or list of arguments, or a dict of keyword arguments.
+            checkpoint: a file to keep the statistics in. If it is there, calibration goes on after the batches that it
+                holds, which are taken from the iterable and left out; so the same batches must come in the same order.
+            every: how many batches to observe between two checkpoints; each replaces the last in one step.
 
         Raises:
-            CalibrationError: there is no batch, or ``observe`` refuses one.
+            CalibrationError: there is no batch, or ``observe`` refuses one; or the checkpoint can't be read or written,
+                or is of another model, engine, config or beginning, or holds more batches than there are.
         """
         check_batches(batches)
+        if not isinstance(every, int) or every < 1:
+            raise CalibrationError(f"every is {every!r}; give the number of batches between two checkpoints")
         before = self.batches
         total = len(batches) if isinstance(batches, Sized) else None
-        self._observe_all(batches, total)
+        self._observe_all(batches, total, checkpoint, every)
         if self.batches == before:
             raise CalibrationError(NO_BATCH)
         return self
 
-    def _observe_all(self, batches: Iterable[Any], total: int | None) -> None:
-        for batch in tqdm(batches, desc="calibrate", unit="batch", total=total, disable=None, leave=False):
-            args, kwargs = as_arguments(batch)
-            self.observe(*args, **kwargs)
+    def _observe_all(
+        self,
+        batches: Iterable[Any],
+        total: int | None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        every: int = 1,
+    ) -> None:
+        start, skipped = self.batches, 0
+        key = "" if checkpoint is None else key_of(self.plan)
+        if checkpoint is not None and (state := read_checkpoint(checkpoint, key, start)) is not None:
+            self._prepared.restore(state["parts"])
+            self.batches, self.samples = state["batches"], state["samples"]
+            skipped = self.batches - start
+        seen = 0
+        bar = tqdm(batches, desc="calibrate", unit="batch", total=total, disable=None, leave=False)
+        for seen, batch in enumerate(bar, 1):
+            if seen > skipped:
+                args, kwargs = as_arguments(batch)
+                self.observe(*args, **kwargs)
+                if checkpoint is not None and seen % every == 0:
+                    write_checkpoint(checkpoint, self._state(key, start))
+        if checkpoint is not None:
+            check_all_came(checkpoint, skipped, seen)
+        if checkpoint is not None and seen > skipped and seen % every:
+            write_checkpoint(checkpoint, self._state(key, start))
+
+    def _state(self, key: str, start: int) -> dict[str, Any]:
+        counts = {"batches": self.batches, "samples": self.samples}
+        return {"key": key, "start": start, **counts, "parts": self._prepared.state()}
+
+    def merge(self, other: Quantizer) -> Quantizer:
+        """Add what another quantizer of the same model, engine and config observed, as batches that came later.
+
+        With the observers here but ``"moving-average"``, whose result depends on the order, shards of the data give
+        exactly what one pass over all of them does. Returns itself.
+
+        Raises:
+            CalibrationError: the other is of another model, engine or config.
+            PluginError: an observer failed.
+        """
+        if not isinstance(other, Quantizer) or key_of(other.plan) != key_of(self.plan):
+            raise CalibrationError(
+                f"{self._name} can't be merged with a quantizer of another model, engine or config; give one that was "
+                "made with the same arguments"
+            )
+        for path, part in self._prepared.parts.items():
+            part.merge(other._prepared.parts[path])
+        self.batches, self.samples = self.batches + other.batches, self.samples + other.samples
+        self._last = other._last or self._last
+        return self
 
     def quantize(self) -> nn.Module:
         """The quantized module, with what was observed so far; observing may go on afterwards.
 
-        Warns with ``NothingQuantizedWarning`` where no node of it is in int8.
+        Warns with ``NothingQuantizedWarning`` where no node of it is in int8, with ``FewSamplesWarning`` where less
+        than 32 samples were observed, and with ``AccuracyWarning`` where it fails or is far from float on the last
+        batch.
 
         Raises:
             CalibrationError: nothing was observed.
@@ -137,13 +197,9 @@ class Quantizer:
         return self._warned(lowered)
 
     def _warned(self, lowered: nn.Module) -> nn.Module:
-        if not any(row.quantized for row in report(lowered).rows):
-            warn(
-                NothingQuantizedWarning(
-                    f"nothing of {self._name} is in int8 on engine {self.plan.engine.name!r}: the result is a copy "
-                    "that computes in float; print(fxq_core.report(qmodel)) says why"
-                )
-            )
+        check_amount(self._name, report(lowered), self.samples)
+        if self._last is not None:
+            check_result(self._prepared, lowered, self._last)
         return lowered
 
 
@@ -190,15 +246,3 @@ def quantize(
     search = BudgetSearch(quantizer.plan, quantizer._prepared, max_drop, metric)
     quantizer._observe_all(search.noting(itertools.chain(first, stream)), total)
     return quantizer._warned(search.run())
-
-
-def check_batches(batches: Any) -> None:
-    """Refuse what is no iterable of batches.
-
-    Raises:
-        CalibrationError: a lone tensor, whose rows are no batches, or something that can't be iterated.
-    """
-    if isinstance(batches, (torch.Tensor, Mapping, str)) or not isinstance(batches, Iterable):
-        raise CalibrationError(
-            f"batches is a {type(batches).__name__}, not an iterable of batches; for one batch pass [batch]"
-        )

@@ -12,9 +12,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import fx, nn
 
+from fxq_core.dtypes import unfit
+from fxq_core.errors import FxqError, InputError, one_line
 from fxq_core.program import Program
 from fxq_core.types import QParams
 
+CONVERT = "convert the float model before it is quantized, not the quantized one"
 # in a node's meta: the name of the node of the float graph whose value it holds
 SOURCE = "fxq_source"
 
@@ -86,6 +89,8 @@ class QuantizedModule(nn.Module):
         self.eval()
         self.fxq_part, self._fxq_signature = part, signature
         self.fxq_engine, self._fxq_active = engine, active
+        found = qparams.values()
+        self._fxq_codes = min((q.qmin for q in found), default=0), max((q.qmax for q in found), default=0)
         rows = range(max(qparams, default=-1) + 1)
         scales = [float(qparams[row].scale) if row in qparams else 1.0 for row in rows]
         zero_points = [int(qparams[row].zero_point) if row in qparams else 0 for row in rows]
@@ -103,14 +108,29 @@ class QuantizedModule(nn.Module):
         self.fxq_code = program.code
 
         def forward(self: QuantizedModule, *args: Any, **kwargs: Any) -> Any:
-            run, self_ = program.choose(self)
-            with active():
-                return run(self_, *args, **kwargs)
+            try:
+                run, self_ = program.choose(self)
+                with active():
+                    return run(self_, *args, **kwargs)
+            except FxqError:
+                raise
+            except Exception as error:
+                # what torch's kernels raise; a module that stayed as it is may raise whatever else it likes
+                if type(error) in (RuntimeError, NotImplementedError):
+                    raise InputError(self._fxq_unfit(args, kwargs, error)) from error
+                raise
 
         self_ = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
         parameters = (self_, *self._fxq_signature.parameters.values())
         forward.__signature__ = self._fxq_signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         self.forward = types.MethodType(forward, self)
+
+    def _fxq_unfit(self, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception) -> str:
+        """What a kernel's error is about."""
+        if self.fxq_scale.dtype is not torch.float32:
+            return f"the quantized model was converted to {self.fxq_scale.dtype}; {CONVERT}"
+        refused = f"the quantized model refused its input ({one_line(error)}); give it inputs like the example"
+        return unfit(args, kwargs) or refused
 
     def __getstate__(self) -> dict[str, Any]:
         state = {name: value for name, value in vars(self).items() if name not in ("forward", "fxq_graph", "fxq_code")}
@@ -122,8 +142,22 @@ class QuantizedModule(nn.Module):
         self.fxq_graph = restore(nodes)
         self._fxq_compile()
 
+    def _fxq_sound(self) -> bool:
+        """Whether kernels can take the qparams."""
+        scales, zero_points, (low, high) = self.fxq_scale, self.fxq_zero_point, self._fxq_codes
+        fit = (scales > 0) & scales.isfinite() & (zero_points >= low) & (zero_points <= high)
+        return bool(fit.all())
+
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        before = self.fxq_scale.clone(), self.fxq_zero_point.clone()
         super()._load_from_state_dict(*args, **kwargs)
+        if not self._fxq_sound():
+            for buffer, value in zip((self.fxq_scale, self.fxq_zero_point), before, strict=True):
+                buffer.copy_(value)
+            raise InputError(
+                f"the state's qparams for {self.fxq_part or 'the root'!r} have scales that are not positive and finite "
+                "or zero points that are no codes; load what state_dict() of a quantized model gave"
+            )
         scales, zero_points = self.fxq_scale.tolist(), self.fxq_zero_point.tolist()
 
         def refresh(value: Any) -> Any:

@@ -68,6 +68,11 @@ def reject_clamp(match: Match) -> str | None:
     return None
 
 
+def reject_adaptive_avg_pool(match: Match) -> str | None:
+    dims = int(match.pattern.name[-2])
+    return None if value_of(match.inputs[0]).rank > dims else "its input is not an image of channels"
+
+
 def reject_avg_pool(match: Match) -> str | None:
     divisor = arguments(match.nodes[0], match.modules[0]).get("divisor_override")
     return None if divisor is None else "its divisor may take the result out of the range of its input"
@@ -156,6 +161,7 @@ REJECTIONS: Mapping[str, Callable[[Match], str | None]] = MappingProxyType(
         **dict.fromkeys(("add", "sub", "mul", "matmul"), reject_binary),
         **dict.fromkeys(("layer_norm", "group_norm", "instance_norm"), reject_norm),
         **dict.fromkeys(("avg_pool2d", "avg_pool3d"), reject_avg_pool),
+        **{f"adaptive_avg_pool{dims}d": reject_adaptive_avg_pool for dims in (1, 2, 3)},
         **dict.fromkeys(("mean", "softmax"), reject_dtype),
         **dict.fromkeys(("cat", "stack"), reject_many),
         **dict.fromkeys(("hardswish", "leaky_relu", "elu"), reject_computed),

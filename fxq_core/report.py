@@ -51,6 +51,9 @@ class Report:
 
     ``budget`` is the search that ``quantize(..., max_drop=...)`` made, ``tuning`` what the last ``tune``
     of the module found.
+    ``saturation`` says by module path why no int16 sum of a layer saturates, on engines that have any.
+    ``resident_bytes`` is what the module's tensors take in memory, ``packed_bytes`` what of it engines hold in their
+    own form, beside the int8 weights that ``state_dict()`` gives.
     """
 
     engine: str
@@ -59,6 +62,9 @@ class Report:
     notes: tuple[tuple[str, str], ...]
     budget: Budget | None = None
     tuning: TuneReport | None = None
+    saturation: tuple[tuple[str, str], ...] = ()
+    resident_bytes: int = 0
+    packed_bytes: int = 0
 
     def __str__(self) -> str:
         quantized = sum(row.quantized for row in self.rows)
@@ -68,6 +74,11 @@ class Report:
         lines += [f"{path or 'the root'}: {note}" for path, note in self.notes]
         if self.budget is not None:
             lines.append(str(self.budget))
+        for reason in dict.fromkeys(reason for _, reason in self.saturation):
+            paths = [path or "the root" for path, why in self.saturation if why == reason]
+            lines.append(f"saturation is impossible in {', '.join(paths)}: {reason}")
+        if self.packed_bytes:
+            lines.append(f"tensors take {self.resident_bytes} bytes, {self.packed_bytes} of them packed weights")
         return "\n".join(lines)
 
 
@@ -115,7 +126,16 @@ def report(qmodel: nn.Module) -> Report:
     if not isinstance(found, Report):
         raise FxqError(f"{type(qmodel).__name__} holds no report; pass what quantize() returned")
     parts = {part.fxq_part: part for part in qmodel.modules() if isinstance(part, QuantizedModule)}
-    return replace(found, rows=tuple(_now(row, parts.get(row.part)) for row in found.rows))
+    modules = [(path, module) for path, module in qmodel.named_modules() if hasattr(module, "fxq_packed_bytes")]
+    packed = sum(module.fxq_packed_bytes() for _, module in modules)
+    tensors = {id(tensor): tensor.nbytes for tensor in (*qmodel.parameters(), *qmodel.buffers())}
+    return replace(
+        found,
+        rows=tuple(_now(row, parts.get(row.part)) for row in found.rows),
+        saturation=tuple((path, module.fxq_saturation()) for path, module in modules),
+        resident_bytes=sum(tensors.values()) + packed,
+        packed_bytes=packed,
+    )
 
 
 def _now(row: Row, part: QuantizedModule | None) -> Row:

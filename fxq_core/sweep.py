@@ -65,9 +65,12 @@ class Sweep:
         self.layout_matters = any(map(self._sees_layout, part.graph_module.graph.nodes))
         # a layer that is called several times has one weight, whatever the calls take
         self.input_scales: dict[Any, float] = {}
+        self.output_scales: dict[Any, float] = {}
         for match in (c.match for c in part.chosen.values() if not c.match.pattern.weight_only):
             target, scale = match.nodes[0].target, self.qparams[part.groups.of[match.inputs[0]]].scale
             self.input_scales[target] = min(scale, self.input_scales.get(target, scale))
+            scale = self.qparams[part.groups.of[match.output]].scale
+            self.output_scales[target] = max(scale, self.output_scales.get(target, scale))
         self.floats: dict[fx.Node, fx.Node] = {}
         self.quantized: dict[fx.Node, fx.Node] = {}
         self.failed: dict[fx.Node, EmitError] = {}
@@ -161,6 +164,7 @@ class Sweep:
             input_qparams=tuple(self.qparams[groups.of[value]] for value in match.inputs) if inputs else (),
             output=self.qparams.get(group, NO_QPARAMS),
             weight_input_scale=self.input_scales.get(match.nodes[0].target, 1.0),
+            weight_output_scale=self.output_scales.get(match.nodes[0].target, 1.0),
             bounds=groups.bounds.get(group, (-math.inf, math.inf)),
             engine=self.engine,
             weight=self.part.weights.get(match.output, self.engine.weight),

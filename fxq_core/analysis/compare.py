@@ -15,6 +15,7 @@ from fxq_core.analysis.noise import cosine, largest_error, sqnr
 from fxq_core.analysis.tap import Tap, first_calls, last_of_sources
 from fxq_core.capture import Captured, capture
 from fxq_core.capture.calls import Arguments, as_arguments, cloned, kept_random
+from fxq_core.config.records import ERROR
 from fxq_core.engines import choose_engine
 from fxq_core.errors import ConfigError, FxqError, InputError, one_line, shown
 from fxq_core.groups import Groups
@@ -56,7 +57,7 @@ def compare(
     if found.rows and not parts:
         raise FxqError(f"engine {found.engine!r} took the graphs of qmodel as a whole; compare the outputs instead")
     registry = load_plugins() if registry is None else registry
-    plan = Plan(choose_engine(registry, found.engine), registry, capture(model, as_arguments(batch)), (), {})
+    plan = Plan(choose_engine(registry, found.engine), registry, capture(model, as_arguments(batch)), (), {}, ERROR)
     _check_same(plan.captured, found)
     rows = tuple(_rows(plan, found, qmodel, parts, as_arguments(batch)))
     return Comparison(found.engine, threshold, rows)
@@ -88,7 +89,7 @@ def _rows(
     try:
         calls = first_calls(qmodel, parts, batch)
     except Exception as error:
-        raise InputError(f"qmodel refused the batch ({one_line(error)}); {WAY_OUT}") from error
+        raise InputError(f"qmodel refused the batch ({one_line(error.__cause__ or error)}); {WAY_OUT}") from error
     for path, part in captured.parts.items():
         if path in calls and path in floats:
             about = {row.node: row for row in found.rows if row.part == path}

@@ -11,10 +11,11 @@ from fxq_core import tables
 from fxq_core.analysis.judges import Metric, check_metric, measured
 from fxq_core.analysis.ranking import rank, rank_by_noise
 from fxq_core.analysis.variants import Variants, float_model
+from fxq_core.batches import NO_BATCH, check_batches
 from fxq_core.capture.calls import as_arguments
 from fxq_core.config import Config
 from fxq_core.errors import CalibrationError, ConfigError
-from fxq_core.quantize import NO_BATCH, Quantizer, check_batches
+from fxq_core.quantize import Quantizer
 from fxq_core.registry import Registry
 
 

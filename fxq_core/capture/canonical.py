@@ -71,8 +71,10 @@ def _pad_in_numbers(graph_module: fx.GraphModule, node: fx.Node, calls: Counter[
 
 def _with_padding(conv: Any, padding: Any) -> nn.Module:
     """A convolution with the tensors and hooks of another, but with zeros for padding, in these numbers."""
+    # as the op runs: the attributes that only a constructor reads may have been changed since
+    outputs, inputs, *kernel_size = conv.weight.shape
     plain = type(conv)(
-        conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, padding,
+        inputs * conv.groups, outputs, kernel_size, conv.stride, padding,
         conv.dilation, conv.groups, conv.bias is not None, device="meta",
     ).eval()  # fmt: skip
     hold(plain, "weight", conv.weight)

@@ -6,13 +6,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import keystr, tree_flatten_with_path
 
 from fxq_core.capture.calls import Arguments
+from fxq_core.dtypes import COMPLEX, tensors_in, unfit
 from fxq_core.errors import CaptureError
 from fxq_core.quantized_module import QuantizedModule
-
-COMPLEX = "int8 stands for real numbers only, so split it with torch.view_as_real"
 
 
 def check_model(model: Any) -> None:
@@ -57,7 +55,7 @@ def check_arguments(arguments: Arguments) -> None:
     Raises:
         CaptureError: an argument, or a tensor in one, is not on the CPU.
     """
-    for name, tensor in _tensors(arguments):
+    for name, tensor in tensors_in(*arguments):
         if tensor.device.type != "cpu":
             raise CaptureError(f"argument {name} is on device {tensor.device}; move it with .cpu()")
 
@@ -68,19 +66,5 @@ def check_dtypes(arguments: Arguments) -> None:
     Raises:
         CaptureError: an argument, or a tensor in one, is complex or floating point other than float32.
     """
-    for name, tensor in _tensors(arguments):
-        if tensor.is_complex():
-            raise CaptureError(f"argument {name} is {tensor.dtype}, which the model refused; {COMPLEX}")
-        if tensor.is_floating_point() and tensor.dtype is not torch.float32:
-            raise CaptureError(f"argument {name} is {tensor.dtype}, which the model refused; convert it with .float()")
-
-
-def _tensors(arguments: Arguments) -> list[tuple[str, torch.Tensor]]:
-    """The tensors in the arguments, each with the name or position of its argument and the way to it."""
-    args, kwargs = arguments
-    found = []
-    for name, value in (*enumerate(args), *kwargs.items()):
-        for path, leaf in tree_flatten_with_path(value)[0]:
-            if isinstance(leaf, torch.Tensor):
-                found.append((f"{name!r}{keystr(path)}", leaf))
-    return found
+    if reason := unfit(*arguments):
+        raise CaptureError(reason)

@@ -13,6 +13,7 @@ from fxq_core.errors import ConfigError, near_miss
 
 FLOAT = "float"
 WEIGHTS = (PER_CHANNEL, PER_TENSOR) = ("per-channel", "per-tensor")
+NONFINITE = (ERROR, MASK) = ("error", "mask")
 SETTINGS = ("observer", "weight", "weight_observer", "dtype")
 
 
@@ -88,6 +89,8 @@ class Config:
         skip: selectors of what stays float: each is short for ``Rule(selector, dtype="float")``.
         rules: settings for what they select.
         tune: whether ``quantize`` ends with ``tune`` on the example inputs, and stays float if that is faster still.
+        nonfinite: what NaN and Inf among the values of a calibration batch are: "error", or "mask" to leave them out
+            of the ranges and count them in the report. In a weight they are always an error.
 
     Raises:
         ConfigError: an entry can't be meant.
@@ -96,10 +99,15 @@ class Config:
     skip: tuple[Selector, ...] = ()
     rules: tuple[Rule, ...] = ()
     tune: bool = False
+    nonfinite: str = ERROR
 
     def __post_init__(self) -> None:
         if not isinstance(self.tune, bool):
             raise ConfigError(f"Config(tune={self.tune!r}) is neither True nor False; write tune=True")
+        if self.nonfinite not in NONFINITE:
+            raise ConfigError(
+                f"Config(nonfinite={self.nonfinite!r}) is neither {ERROR!r} nor {MASK!r}; those are the choices"
+            )
         for name, entry in (("skip", self.skip), ("rules", self.rules)):
             if not isinstance(entry, (tuple, list)):
                 raise ConfigError(f"Config({name}=...) takes a tuple, not {entry!r}; write ({entry!r},)")
@@ -130,7 +138,8 @@ class Config:
 
     @classmethod
     def from_toml(cls, source: str) -> Config:
-        """Read a config from TOML: a boolean ``tune``, an array ``skip``, and a table ``[[rules]]`` for each rule.
+        """Read a config from TOML: a boolean ``tune``, a string ``nonfinite``, an array ``skip``, and a table
+        ``[[rules]]`` for each rule.
 
         In a rule, ``where`` is a path, a glob or a pattern's name, or ``type`` is the qualified name of a module type,
         which is compared with the types in the model and never imported; the settings are those of ``Rule``. In
@@ -152,7 +161,9 @@ class Config:
         for rule in self.rules:
             where = _written(rule.where, repr(rule))
             rules.append({**({"where": where} if isinstance(where, str) else where), **rule.settings()})
-        return toml.dumps(self.tune, skip, rules)
+        settings: dict[str, str | bool] = {"tune": self.tune, "nonfinite": self.nonfinite}
+        changed = {key: value for key, value in settings.items() if value not in (False, ERROR)}
+        return toml.dumps(changed, skip, rules)
 
 
 def _written(selector: Selector, who: str) -> str | dict[str, str]:
@@ -165,17 +176,20 @@ def _written(selector: Selector, who: str) -> str | dict[str, str]:
 
 def _from_toml(source: str, who: str) -> Config:
     document = toml.loads(source, who)
-    _check_keys(document, ("tune", "skip", "rules"), who)
-    tune, skip, rules = document.get("tune", False), document.get("skip", []), document.get("rules", [])
+    _check_keys(document, ("tune", "nonfinite", "skip", "rules"), who)
+    tune, nonfinite = document.get("tune", False), document.get("nonfinite", ERROR)
     if not isinstance(tune, bool):
         raise ConfigError(f"{who}: tune is no boolean; write tune = true")
+    if nonfinite not in NONFINITE:
+        raise ConfigError(f'{who}: nonfinite is {nonfinite!r}; write "error" or "mask"')
+    skip, rules = document.get("skip", []), document.get("rules", [])
     if not isinstance(skip, list):
         raise ConfigError(f"{who}: skip is no array; write skip = [...]")
     if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
         raise ConfigError(f"{who}: rules is no array of tables; head each rule with [[rules]]")
     skipped = [_selector(entry, f"{who}: entry {number} of skip") for number, entry in enumerate(skip, 1)]
     made = [_rule(rule, f"{who}: rule {number}") for number, rule in enumerate(rules, 1)]
-    return Config(skip=tuple(skipped), rules=tuple(made), tune=tune)
+    return Config(skip=tuple(skipped), rules=tuple(made), tune=tune, nonfinite=nonfinite)
 
 
 def _selector(entry: Any, who: str) -> Selector:

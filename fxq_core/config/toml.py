@@ -26,9 +26,9 @@ def loads(source: str, who: str) -> dict[str, Any]:
         raise ConfigError(f"{who} is no valid TOML ({one_line(error)}); mend or rewrite it") from error
 
 
-def dumps(tune: bool, skip: list[str | dict[str, str]], rules: list[dict[str, str]]) -> str:
-    """A document with ``tune`` if it is true, an array ``skip``, and an array of tables ``rules``."""
-    blocks = ["tune = true\n"] if tune else []
+def dumps(settings: dict[str, str | bool], skip: list[str | dict[str, str]], rules: list[dict[str, str]]) -> str:
+    """A document with settings, an array ``skip`` of strings and tables, and an array of tables ``rules``."""
+    blocks = [f"{key} = {_value(value)}\n" for key, value in settings.items()]
     if skip:
         blocks.append("".join(("skip = [\n", *(f"    {_value(entry)},\n" for entry in skip), "]\n")))
     for rule in rules:
@@ -36,7 +36,9 @@ def dumps(tune: bool, skip: list[str | dict[str, str]], rules: list[dict[str, st
     return "\n".join(blocks)
 
 
-def _value(value: str | dict[str, str]) -> str:
+def _value(value: bool | str | dict[str, str]) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key} = {_value(entry)}' for key, entry in value.items())}}}"
     return f'"{"".join(map(_character, value))}"'

@@ -12,6 +12,7 @@ from torch import nn
 from fxq_core.errors import InputError
 from fxq_core.native.packed import PackedLayer
 from fxq_core.native.saturation import X86, safe_kernel
+from fxq_core.native.validity import check_bias, check_geometry, check_weight
 
 OPS = torch.ops.quantized
 PREPACK = {1: OPS.conv1d_prepack, 2: OPS.conv2d_prepack, 3: OPS.conv3d_prepack}
@@ -41,9 +42,22 @@ class QuantizedConv(PackedLayer):
     ) -> None:
         super().__init__(weight, scale, bias, engine, kernel)
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
+        self._check()
         enough = _enough(weight.shape[2:], padding, dilation) if engine in X86 else ()
-        self._checks = weight.dim(), weight.shape[1] * groups, enough
+        least = tuple((dim, size) for dim, size in enumerate(self._least(), start=2) if size > 1)
+        self._checks = weight.dim(), weight.shape[1] * groups, least, enough
         self.pack()
+
+    def _check(self) -> None:
+        check_weight(self, self.weight, self.weight_scale, self.bias, 0)
+        numbers = {"stride": (self.stride, 1), "padding": (self.padding, 0), "dilation": (self.dilation, 1)}
+        check_geometry(self, self.weight.dim() - 2, len(self.weight), self.groups, numbers)
+        check_bias(self, self.bias, len(self.weight))
+
+    def _least(self) -> tuple[int, ...]:
+        """The smallest image in which one window fits."""
+        extents = zip(self.weight.shape[2:], self.padding, self.dilation, strict=True)
+        return tuple(max((size - 1) * step + 1 - 2 * pad, 1) for size, pad, step in extents)
 
     def _safe(self, kernel: str) -> tuple[str, bool]:
         return safe_kernel(kernel, self._rows(), self.groups, self.weight.shape[1])
@@ -59,13 +73,19 @@ class QuantizedConv(PackedLayer):
         return result
 
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
-        packed, run, rank, channels, enough = self._packed
+        packed, run, rank, channels, least, enough = self._packed
         shape = x.shape
         if len(shape) != rank or shape[1] != channels:
             # QNNPACK's kernel would read what is not there
             raise InputError(
                 f"this convolution takes {channels} channels in {rank} dimensions, but was given a tensor "
                 f"of shape {tuple(shape)}; give it the inputs that the float model takes"
+            )
+        if least and any(shape[dim] < size for dim, size in least):
+            # QNNPACK's kernel would write what is not there
+            raise InputError(
+                f"this convolution takes inputs of at least {self._least()}, but was given a "
+                f"tensor of shape {tuple(shape)}; give it the inputs that the float model takes"
             )
         if enough and any(shape[dim] < size for dim, size in enough):
             return self._padded(x, scale, zero_point)
@@ -76,8 +96,8 @@ class QuantizedConv(PackedLayer):
         """Whether ``other`` always gives what this layer takes."""
         if type(self) is not QuantizedConv or type(other) is not QuantizedConv:
             return False
-        _, _, rank, channels, enough = self._packed
-        return bool(not enough and other.weight.dim() == rank and other.weight.shape[0] == channels)
+        _, _, rank, channels, least, enough = self._packed
+        return bool(not least and not enough and other.weight.dim() == rank and other.weight.shape[0] == channels)
 
     def fxq_unchecked(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
         """As ``forward``, for the results of a module that it trusts."""
@@ -126,8 +146,13 @@ class QuantizedLinear(PackedLayer):
         kernel: str | None = None,
     ) -> None:
         super().__init__(weight, scale, bias, engine, kernel)
+        self._check()
         self._checks = (weight.shape[1],)
         self.pack()
+
+    def _check(self) -> None:
+        check_weight(self, self.weight, self.weight_scale, self.bias, 2)
+        check_bias(self, self.bias, len(self.weight))
 
     def _pack(self, weight: torch.Tensor) -> tuple[Any, Any]:
         return OPS.linear_prepack(weight, self.bias), LINEAR
@@ -137,10 +162,14 @@ class QuantizedLinear(PackedLayer):
 
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
         packed, run, features = self._packed
-        if x.shape[-1] != features:
+        shape = x.shape
+        if len(shape) == 1:
+            # some kernels refuse a vector, and oneDNN's writes out of bounds
+            return self.forward(x.unsqueeze(0), scale, zero_point).squeeze(0)
+        if not shape or shape[-1] != features:
             raise InputError(
                 f"this linear layer takes {features} features, but was given a tensor of shape "
-                f"{tuple(x.shape)}; give it the inputs that the float model takes"
+                f"{tuple(shape)}; give it the inputs that the float model takes"
             )
         if x.numel() == 0:
             # oneDNN's kernel forgets the middle dimensions of an empty tensor

@@ -32,6 +32,12 @@ class QuantizedNorm(nn.Module):
             self.register_buffer(name, None if tensor is None else tensor.detach().clone())
 
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
+        if x.numel() == 0:
+            # some kernels would divide by the number of values
+            return torch._make_per_tensor_quantized_tensor(x.int_repr(), scale, zero_point)
+        if x.dim() == 2 and self.kernel == "group_norm":
+            # which takes no vectors, as the float op does
+            return self.forward(x.unsqueeze(-1), scale, zero_point).squeeze(-1)
         if self.kernel in NOT_CHANNELS_LAST:
             x = x.contiguous()
         tensors = (getattr(self, name) for name in self.tensors)

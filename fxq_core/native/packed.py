@@ -11,7 +11,7 @@ from torch import nn
 from fxq_core.errors import InputError
 from fxq_core.native.active import Active
 from fxq_core.native.kernels import kernels
-from fxq_core.native.saturation import safe_kernel, saturation_free
+from fxq_core.native.saturation import X86, safe_kernel, saturation_free, why_safe
 from fxq_core.watched import changed
 
 # in place of a kernel's name: computed by torch's float kernel, between conversions
@@ -86,6 +86,10 @@ class PackedLayer(nn.Module, abc.ABC):
         self.pack()
 
     @abc.abstractmethod
+    def _check(self) -> None:
+        """Refuse what a kernel can't take."""
+
+    @abc.abstractmethod
     def _pack(self, weight: torch.Tensor) -> tuple[Any, Any]:
         """A quantized weight and the bias, packed for the engine that is active now, and the operator that takes it."""
 
@@ -102,14 +106,10 @@ class PackedLayer(nn.Module, abc.ABC):
         """Bring the packed weight up to date with the buffers.
 
         Raises:
-            InputError: their dtypes were changed; a kernel would read them as what they were.
+            InputError: they can't be packed; or their dtypes were changed, and a kernel would read them as what they
+                were.
         """
-        floats = [self.weight_scale] if self.bias is None else [self.weight_scale, self.bias]
-        if self.weight.dtype is not torch.int8 or any(tensor.dtype is not torch.float32 for tensor in floats):
-            raise InputError(
-                f"{type(self).__name__} holds an int8 weight with float32 scales and bias, but their dtypes were "
-                "changed; convert the float model before it is quantized, not the quantized one"
-            )
+        self._check()
         with torch.no_grad():
             packed, run = self._widened() if self.kernel == FLOAT else self._narrowed()
         self._packed = packed, run, *self._checks
@@ -130,6 +130,18 @@ class PackedLayer(nn.Module, abc.ABC):
                 return self._pack(torch._make_per_channel_quantized_tensor(weight, scale.double(), zero_points, 0))
             return self._pack(torch._make_per_tensor_quantized_tensor(weight, scale.item(), 0))
 
+    def fxq_saturation(self) -> str:
+        """Why no int16 sum of this layer saturates on the CPU that this process runs on."""
+        in_use = (FLOAT, False) if self.kernel == FLOAT else self._kernel()
+        return why_safe(self.engine, self._rows(), *in_use)
+
+    def fxq_packed_bytes(self) -> int:
+        """How much memory the packed weight takes, but for the kernel's own padding."""
+        if self.kernel == FLOAT:
+            return self.weight.numel() * 4
+        # QNNPACK's keeps the weight that it was made from
+        return self.weight.numel() * (1 if self.engine in X86 else 2)
+
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_packed"}
 
@@ -138,5 +150,11 @@ class PackedLayer(nn.Module, abc.ABC):
         self.pack()
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        before = [(buffer, buffer.clone()) for buffer in self.buffers()]
         super()._load_from_state_dict(*args, **kwargs)
-        self.pack()
+        try:
+            self.pack()
+        except InputError:
+            for buffer, value in before:
+                buffer.copy_(value)
+            raise

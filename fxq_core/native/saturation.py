@@ -48,6 +48,20 @@ def safe_kernel(engine: str, weight: torch.Tensor, groups: int = 1, inputs: int 
     return engine, groups % 8 == 0
 
 
+def why_safe(engine: str, weight: torch.Tensor, kernel: str, narrow: bool) -> str:
+    """Why no int16 sum saturates, given what ``safe_kernel`` chose."""
+    if kernel not in X86:
+        return "its kernel has no int16 sums"
+    risky = may_saturate(weight)
+    if not risky.any():
+        return "no pair of its weights can saturate"
+    if narrow:
+        return "weights that could saturate are narrowed to 7 bits"
+    if kernel != engine and kernel == ONEDNN:
+        return "packed for oneDNN, whose kernel adds in int32"
+    return "this CPU adds in int32 (VNNI)"
+
+
 def transposed_kernel(engine: str) -> str:
     """Whose kernel to use for a transposed convolution: oneDNN's, of torch 2.13 at least, gives wrong numbers."""
     return FBGEMM if engine in X86 and FBGEMM in advertised() else engine

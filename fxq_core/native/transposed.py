@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from fxq_core.errors import InputError
 from fxq_core.native.packed import PackedLayer
 from fxq_core.native.saturation import safe_kernel, transposed_kernel
+from fxq_core.native.validity import check_bias, check_geometry, check_weight
 
 OPS = torch.ops.quantized
 PREPACK = {1: OPS.conv_transpose1d_prepack, 2: OPS.conv_transpose2d_prepack, 3: OPS.conv_transpose3d_prepack}
@@ -41,8 +42,21 @@ class QuantizedConvTranspose(PackedLayer):
     ) -> None:
         super().__init__(weight, scale, bias, engine)
         self.geometry = stride, padding, output_padding, dilation, groups
+        self._check()
         self._checks = weight.dim(), weight.shape[0]
         self.pack()
+
+    def _check(self) -> None:
+        check_weight(self, self.weight, self.weight_scale, self.bias, 0)
+        if self.weight_scale.dim():
+            raise InputError(
+                f"{type(self).__name__} can't be packed: it has one scale for each channel; give it one in all"
+            )
+        names = (("stride", 1), ("padding", 0), ("output_padding", 0), ("dilation", 1))
+        numbers = {name: (given, least) for given, (name, least) in zip(self.geometry[:4], names, strict=True)}
+        groups = self.geometry[4]
+        check_geometry(self, self.weight.dim() - 2, len(self.weight), groups, numbers)
+        check_bias(self, self.bias, self.weight.shape[1] * groups)
 
     def _rows(self) -> torch.Tensor:
         return self.weight.reshape(1, -1)

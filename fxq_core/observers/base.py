@@ -69,6 +69,10 @@ class Observer(abc.ABC):
         low, high = (torch.as_tensor(end, dtype=torch.float64) for end in self.range())
         return affine_qparams(low, high, self.spec)
 
+    def advice(self) -> str:
+        """What the report should say of the values that were seen; nothing by default."""
+        return ""
+
     def state_dict(self) -> dict[str, Any]:
         """Plain tensors and numbers, safe for ``torch.load(weights_only=True)``."""
         return {name: getattr(self, name) for name in ("count", *self.STATE)}

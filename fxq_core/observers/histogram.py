@@ -21,6 +21,8 @@ BINS = 4096
 CUTS = 256
 # finer bins would only resolve what affine_qparams floors
 FINEST = -80
+# so much wider than that of all but the outermost share of the values is a range with outliers
+OUTLIERS, BULK = 10.0, 1e-4
 # nor is there anything between two neighbouring float32 values
 PRECISION = 24
 
@@ -73,6 +75,27 @@ class Histogram(Observer):
             bins = (old_bins >> min(exponent - old_exponent, 62)) - self.start
             self.counts.index_add_(0, bins, old_counts)
 
+    def without(self, tail: float) -> tuple[float, float]:
+        """The range that leaves a share of the values out at each end."""
+        running = self.counts.double().cumsum(0) / self.counts.sum()
+        edges = (torch.arange(len(self.counts) + 1).double() + self.start) * 2.0**self.exponent
+        first = int(torch.searchsorted(running, tail, right=True))
+        last = int(torch.searchsorted(running, 1 - tail))
+        return max(edges[first].item(), self.low), min(edges[last + 1].item(), self.high)
+
+    def advice(self) -> str:
+        if not self.count:
+            return ""
+        low, high = self.without(BULK / 2)
+        bulk, whole = max(high, 0.0) - min(low, 0.0), max(self.high, 0.0) - min(self.low, 0.0)
+        if whole <= OUTLIERS * bulk:
+            return ""
+        wider = f"{whole / bulk:.0f} times wider" if bulk else "wider"
+        return (
+            f"outliers make its range {wider} than that of 99.99 % of its values; clamp it in the model, or observe it "
+            "with 'percentile'"
+        )
+
     def centers(self) -> torch.Tensor:
         """The middle of each bin, float64, of shape ``(bins,)``; the outer bins end at the extremes."""
         edges = (torch.arange(len(self.counts) + 1).double() + self.start) * 2.0**self.exponent
@@ -107,6 +130,8 @@ class HistogramObserver(Histogram):
         self.zeros += other.zeros
 
     def range(self) -> tuple[float, float]:
+        if self.low == self.high:
+            return self.low, self.high
         centers, counts = self.centers(), self.counts.double()
         # a range always holds 0, so no candidate lies on the wrong side of it
         lows = torch.linspace(min(self.low, 0.0), 0.0, CUTS, dtype=torch.float64)
@@ -141,8 +166,4 @@ class PercentileObserver(Histogram):
     TAIL = 1e-5
 
     def range(self) -> tuple[float, float]:
-        running = self.counts.double().cumsum(0) / self.counts.sum()
-        edges = (torch.arange(len(self.counts) + 1).double() + self.start) * 2.0**self.exponent
-        first = int(torch.searchsorted(running, self.TAIL, right=True))
-        last = int(torch.searchsorted(running, 1 - self.TAIL))
-        return max(edges[first].item(), self.low), min(edges[last + 1].item(), self.high)
+        return self.without(self.TAIL)

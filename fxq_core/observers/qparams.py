@@ -8,6 +8,7 @@ from fxq_core.types import QParams, QSpec
 
 # small enough for any real range; large enough that a product of two scales stays a normal float32
 MIN_SCALE = 2.0**-60
+SMALLEST_FACTOR, LARGEST_FACTOR, LARGEST_PRODUCT = 2.0**-40, 2.0**40, 2.0**120
 
 
 def affine_qparams(low: torch.Tensor, high: torch.Tensor, spec: QSpec) -> QParams:
@@ -15,16 +16,20 @@ def affine_qparams(low: torch.Tensor, high: torch.Tensor, spec: QSpec) -> QParam
 
     ``scale = (high - low) / (qmax - qmin)`` and ``zero_point = qmin - round(low / scale)``, or with a
     symmetric spec ``scale = max(|low|, |high|) / min(|qmin|, qmax)`` and 0 (Jacob et al. 2018, section 3).
+    A range of one value gets a scale that is a power of two times smaller, so that this value is exact too.
 
     Args:
         low, high: float64, of shape ``()`` or, with ``spec.axis``, ``(channels,)``.
         spec: the codes to map the range to.
     """
+    single = low == high
     low, high = low.clamp(max=0.0), high.clamp(min=0.0)
     if spec.symmetric:
         scale = torch.maximum(-low, high) / min(-spec.qmin, spec.qmax)
     else:
         scale = (high - low) / (spec.qmax - spec.qmin)
+        power = 1 << ((spec.qmax - spec.qmin).bit_length() - 1)
+        scale = torch.where(single, (high - low) / power, scale)
     # kernels take float32 scales: round once here, so that every user of the qparams sees the same number
     scale = scale.clamp(min=MIN_SCALE).to(torch.float32)
     if spec.symmetric:
@@ -45,3 +50,17 @@ def bias_floor(bias: torch.Tensor, input_scale: float) -> torch.Tensor:
         bias: float32 of shape ``(channels,)``.
     """
     return bias.abs().double() / (input_scale * 2.0**30)
+
+
+def within_limits(scale: torch.Tensor, input_scale: float, output_scale: float) -> torch.Tensor:
+    """Weight scales whose factor ``input_scale * scale / output_scale`` is one that every kernel takes.
+
+    A kernel multiplies its integer sums with that factor, and some refuse one that is not a normal float32. Below the
+    limits a sum of less than 2**24 products adds nothing to any code; above them, one product is more than all codes.
+
+    Args:
+        scale: float32 of any shape.
+    """
+    factor = output_scale / input_scale
+    limited = scale.double().clamp(SMALLEST_FACTOR * factor, LARGEST_FACTOR * factor)
+    return limited.clamp(MIN_SCALE, LARGEST_PRODUCT / input_scale).to(torch.float32)

@@ -18,7 +18,7 @@ from torch import nn
 import fxq_core as fxq
 from fxq_core.analysis.noise import sqnr
 from fxq_core.quantized_module import QuantizedModule
-from fxq_core.testing.agreement import Difference
+from fxq_core.testing.agreement import Difference, lowered_by
 from fxq_core.testing.case import Case, run
 from fxq_core.testing.sample import CONVOLUTIONS
 
@@ -110,7 +110,7 @@ def check_close(case: Case) -> None:
 
 
 def check_deterministic(case: Case) -> None:
-    again = case.quantizer(case.model).quantize()
+    again = lowered_by(case.quantizer(case.model))
     check_same_state(case, again, "quantizing it again with the same data")
     x = case.unseen(3)
     for what, other in (("running it again", case.lowered), ("quantizing it again with the same data", again)):
@@ -154,7 +154,7 @@ def check_state(case: Case) -> None:
     file.seek(0)
     state = torch.load(file, weights_only=True)
     model = case.subject.model(seed=1)
-    other = case.quantizer(model, seed=50, scale=3.0).quantize()
+    other = lowered_by(case.quantizer(model, seed=50, scale=3.0))
     what = "one of other weights, calibrated on other data, that loads its state"
     other.load_state_dict(state, strict=True)
     check_same_state(case, other, what)

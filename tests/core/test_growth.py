@@ -111,7 +111,7 @@ def work(model: nn.Module) -> Counter[Any]:
     return Counter({function: row[0] for function, row in pstats.Stats(profile).stats.items()})  # type: ignore[attr-defined]
 
 
-@pytest.mark.filterwarnings("ignore::fxq_core.NothingQuantizedWarning")
+@pytest.mark.filterwarnings("ignore::fxq_core.NothingQuantizedWarning", "ignore::fxq_core.AccuracyWarning")
 @pytest.mark.parametrize("network", NETWORKS)
 def test_work_is_linear_in_the_number_of_layers(network: str) -> None:
     torch.manual_seed(0)

@@ -104,6 +104,7 @@ def test_a_clamp_is_folded_where_that_changes_nothing(name: str) -> None:
         assert torch.equal(run(folded, x), run(expected, x))
 
 
+@pytest.mark.filterwarnings("ignore:on the last calibration batch")
 @pytest.mark.parametrize("observer", ["minmax", "percentile", "moving-average"])
 def test_folding_holds_for_every_observer_and_another_calibration(observer: str) -> None:
     for form, gain, _ in CLAMPS.values():

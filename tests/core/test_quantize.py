@@ -228,5 +228,5 @@ def test_one_int8_node_is_enough_for_silence(core: fxq.Registry) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fxq.quantize(
-            nn.Sequential(nn.Linear(3, 3), Unreadable()).eval(), [torch.randn(2, 3)], "reference", registry=core
+            nn.Sequential(nn.Linear(3, 3), Unreadable()).eval(), [torch.randn(32, 3)], "reference", registry=core
         )

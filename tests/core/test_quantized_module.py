@@ -10,6 +10,7 @@ import pickle
 import threading
 from typing import Any, NamedTuple
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import fx, nn
@@ -190,15 +191,13 @@ def test_a_graph_survives_as_plain_data() -> None:
 
 def test_an_error_shows_the_generated_line() -> None:
     lowered = made()
-    try:
+    with pytest.raises(fxq.InputError, match=r"^the quantized model refused its input \(RuntimeError: ") as caught:
         run(lowered, X[:, :2])
-    except RuntimeError as error:
-        last = error.__traceback__
-        lines = []
-        while last:
-            lines.append(inspect.getframeinfo(last).code_context)
-            last = last.tb_next
-        assert any("self.stem" in line for context in lines if context for line in context)
-    else:
-        raise AssertionError("two channels fit a layer for three")
+    assert caught.value.__cause__ is not None
+    last = caught.value.__cause__.__traceback__
+    lines = []
+    while last:
+        lines.append(inspect.getframeinfo(last).code_context)
+        last = last.tb_next
+    assert any("self.stem" in line for context in lines if context for line in context)
     assert isinstance(lowered, QuantizedModule)

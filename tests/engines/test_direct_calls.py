@@ -152,3 +152,18 @@ def test_a_layer_that_was_narrowed_in_place_is_found_out(engine: str, registry: 
     with pytest.raises(fxq.InputError) as caught:
         outputs(lowered)
     assert str(caught.value) == REFUSED.format(channels=8, shape=(2, 6, 10, 10))
+
+
+def test_a_convolution_that_could_be_given_too_little_is_not_called_unchecked(
+    engine: str, registry: fxq.Registry
+) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, (3, 1))).eval()
+    lowered = fxq.quantize(net, [X], engine, registry=registry)
+    assert not lowered.get_submodule("1").fxq_trusts(lowered.get_submodule("0"))
+    with pytest.raises(fxq.InputError) as caught:
+        lowered(X[:, :, :2])
+    assert str(caught.value) == (
+        "this convolution takes inputs of at least (3, 1), but was given a tensor of shape (2, 4, 2, 10); give it the "
+        "inputs that the float model takes"
+    )

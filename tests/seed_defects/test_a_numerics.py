@@ -105,6 +105,7 @@ def test_seed_06_a_refused_batch_leaves_no_part_of_the_model_changed(registry: f
     assert all(torch.equal(value, before[key]) for key, value in q.quantize().state_dict().items())
 
 
+@pytest.mark.filterwarnings("ignore:on the last calibration batch")
 def test_seed_07_huge_floats_have_a_finite_scale(registry: fxq.Registry) -> None:
     x = torch.tensor([[1e38, -1e38, 0.0, 1.0]])
     layer = nn.Linear(4, 1, bias=False)

@@ -49,7 +49,7 @@ def test_a_network_runs_wholly_in_codes(network: type[nn.Module]) -> None:
 
 def test_it_is_chosen_by_name_and_needs_nothing_of_torchs_engines() -> None:
     before = torch.backends.quantized.engine
-    lowered: Any = fxq.quantize(nn.Linear(4, 4).eval(), [torch.rand(8, 4)], engine="integer")
+    lowered: Any = fxq.quantize(nn.Linear(4, 4).eval(), [torch.rand(32, 4)], engine="integer")
     assert lowered.fxq_engine == "integer"
     assert "integer" not in torch.backends.quantized.supported_engines
     assert torch.backends.quantized.engine == before
@@ -69,7 +69,7 @@ def test_the_largest_sum_fits(sign: int) -> None:
     nn.init.constant_(layer.weight, sign)
     # the largest bias that leaves the scale of the weight as it is
     nn.init.constant_(layer.bias, sign * 33_155.0)
-    x = torch.cat([torch.ones(4, 33_155), torch.zeros(4, 33_155)])
+    x = torch.cat([torch.ones(16, 33_155), torch.zeros(16, 33_155)])
     found, wanted = (fxq.quantize(nn.Sequential(layer).eval(), [x], engine=e)(x) for e in ("integer", "reference"))
     assert (found - wanted).abs().max() <= 66_310 / 255 * 1.001
 

@@ -267,6 +267,7 @@ def test_parts_are_named_where_they_differ(core: fxq.Registry) -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore:on the last calibration batch")
 def test_an_engine_that_takes_the_whole_graph() -> None:
     registry = load(plugins=(Compiler(),))
     with pytest.raises(fxq.FxqError) as caught:

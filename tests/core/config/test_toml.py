@@ -34,7 +34,7 @@ def test_any_text_gives_a_document_or_a_clear_error(source: str) -> None:
 
 def test_half_a_surrogate_pair_is_refused() -> None:
     with pytest.raises(fxq.ConfigError) as caught:
-        toml.dumps(False, ["\ud800"], [])
+        toml.dumps({}, ["\ud800"], [])
     assert str(caught.value) == "the config holds '\\ud800', half of a surrogate pair, which TOML can't; remove it"
 
 
