@@ -1,0 +1,104 @@
+"""A lowered graph with a call of a compiled region in place of each level of nodes that OpenVINO computes."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+from torch import fx, nn
+
+from fxq_core.capture.graphs import add_module
+from fxq_core.quantized_module import SOURCE, QuantizedModule, Scale, ZeroPoint, dump
+from fxq_openvino.partition import Partition, partition
+from fxq_openvino.region import CompiledRegion
+
+NAME = "fxq_region"
+
+
+def compile_regions(part: QuantizedModule) -> None:
+    """Rewrite the graph of a part."""
+    graph = part.fxq_graph
+    found = partition(part, graph)
+    if found.inside:
+        part.fxq_set_graph(_Rewriting(part, graph, found).run())
+
+
+class _Rewriting:
+    def __init__(self, part: QuantizedModule, graph: fx.Graph, found: Partition) -> None:
+        self.part, self.old, self.found = part, graph, found
+        self.graph = fx.Graph()
+        self.values: dict[fx.Node, fx.Node] = {}
+
+    def run(self) -> fx.Graph:
+        outside = self.found.outside
+        for level in range(max([*outside.values(), *self.found.inside.values()]) + 1):
+            for node in self.old.nodes:
+                if outside.get(node) == level and node.op != "get_attr":
+                    self.values[node] = self._copied(node)
+            if nodes := [node for node in self.old.nodes if self.found.inside.get(node) == level]:
+                self._call(nodes)
+        (end,) = (node for node in self.old.nodes if node.op == "output")
+        self._copied(end)
+        return self.graph
+
+    def _copied(self, node: fx.Node) -> fx.Node:
+        return self.graph.node_copy(node, self._loaded)
+
+    def _loaded(self, value: fx.Node) -> fx.Node:
+        if value not in self.values:
+            self.values[value] = self._copied(value)
+        return self.values[value]
+
+    def _call(self, nodes: list[fx.Node]) -> None:
+        """Add the call of a region."""
+        members = set(nodes)
+        results = [node for node in nodes if any(user not in members for user in node.users)]
+        inner = _Inner(self.found.plain, members)
+        for node in nodes:
+            inner.copied(node)
+        inner.graph.output(tuple(inner.values[node] for node in results))
+        qparams: list[Any] = []
+        for node in inner.graph.nodes:
+            fx.node.map_aggregate((node.args, node.kwargs), lambda value: _collect(value, qparams))
+        region = CompiledRegion(dump(inner.graph), self.part)
+        path = add_module(self.part, NAME, region)
+        call = self.graph.call_module(path, (tuple(qparams), *map(self._loaded, inner.inputs)))
+        for number, node in enumerate(results):
+            value = self.graph.call_function(operator.getitem, (call, number)) if len(results) > 1 else call
+            if SOURCE in node.meta:
+                value.meta[SOURCE] = node.meta[SOURCE]
+            self.values[node] = value
+
+
+def _collect(value: Any, found: list[Any]) -> Any:
+    if isinstance(value, (Scale, ZeroPoint)):
+        found.append(value)
+    return value
+
+
+class _Inner:
+    """The graph of a region while it is built: what it takes from outside becomes its inputs."""
+
+    def __init__(self, plain: set[fx.Node], members: set[fx.Node]) -> None:
+        self.plain, self.members = plain, members
+        self.graph = fx.Graph()
+        self.values: dict[fx.Node, fx.Node] = {}
+        self.inputs: list[fx.Node] = []
+
+    def copied(self, node: fx.Node) -> fx.Node:
+        if node not in self.values:
+            # constants and questions about shapes are cheaper asked again than handed over
+            if node in self.members or node.op == "get_attr" or (node in self.plain and node.op != "placeholder"):
+                self.values[node] = self.graph.node_copy(node, self.copied)
+            else:
+                self.inputs.append(node)
+                self.values[node] = self._placed(node)
+        return self.values[node]
+
+    def _placed(self, node: fx.Node) -> fx.Node:
+        name = f"input_{len(self.inputs) - 1}"
+        body = next((other for other in self.graph.nodes if other.op != "placeholder"), None)
+        if body is None:
+            return self.graph.placeholder(name)
+        with self.graph.inserting_before(body):
+            return self.graph.placeholder(name)

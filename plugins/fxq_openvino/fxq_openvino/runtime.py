@@ -1,0 +1,141 @@
+"""Models in OpenVINO's form: built from a region for the shapes of its inputs, compiled, and run without copies."""
+
+from __future__ import annotations
+
+import functools
+import queue
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import openvino as ov
+import torch
+from openvino import opset15 as op
+from torch import fx, nn
+
+from fxq_openvino.translate import translated
+from fxq_openvino.translate.values import TYPES, is_value, parameter, transposed, value_of
+
+# numbers are those of float32 ops and int8 layers: nothing is rounded to bfloat16 where the processor could
+CONFIG: Mapping[str, Any] = {
+    "INFERENCE_PRECISION_HINT": "f32",
+    "EXECUTION_MODE_HINT": "ACCURACY",
+    "PERFORMANCE_HINT": "LATENCY",
+    "NUM_STREAMS": 1,
+    "ENABLE_CPU_PINNING": False,
+}
+DTYPES = {str(kind): dtype for dtype, kind in TYPES.items()}
+FROM_LAST = (0, 3, 1, 2)
+
+
+@functools.cache
+def core() -> ov.Core:
+    """OpenVINO itself; one in each process, for it reads its plugins from files."""
+    return ov.Core()
+
+
+class Runner:
+    """One compiled model and the only request that runs on it, for one call at a time.
+
+    Args:
+        graph: of the region.
+        owner: the module that holds what the graph refers to.
+        inputs: like those that it will take: of these shapes, dtypes, and memory formats.
+        threads: how many to use.
+    """
+
+    def __init__(self, graph: fx.Graph, owner: nn.Module, inputs: Sequence[torch.Tensor], threads: int) -> None:
+        self.lasts = tuple(map(channels_last, inputs))
+        model, self.template = _model(graph, owner, inputs, self.lasts)
+        compiled = core().compile_model(model, "CPU", {**CONFIG, "INFERENCE_NUM_THREADS": threads})
+        self.request = compiled.create_infer_request()
+        self.results = [(tuple(port.shape), DTYPES[str(port.element_type)]) for port in compiled.outputs]
+
+    def __call__(self, inputs: Sequence[torch.Tensor]) -> Any:
+        """What the region gives, in fresh tensors."""
+        request = self.request
+        for number, (x, last) in enumerate(zip(inputs, self.lasts, strict=True)):
+            x = x.detach()
+            x = x.permute(0, 2, 3, 1) if last else x.contiguous()
+            request.set_input_tensor(number, ov.Tensor(x.numpy(), shared_memory=True))
+        results = [torch.empty(shape, dtype=dtype) for shape, dtype in self.results]
+        for number, result in enumerate(results):
+            request.set_output_tensor(number, ov.Tensor(result.numpy(), shared_memory=True))
+        request.infer()
+        return self.template(results)
+
+
+def channels_last(x: torch.Tensor) -> bool:
+    """Whether an image has its channels last in memory; it is then taken as it is."""
+    return x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _model(
+    graph: fx.Graph, owner: nn.Module, inputs: Sequence[torch.Tensor], lasts: Sequence[bool]
+) -> tuple[ov.Model, Callable[[list[torch.Tensor]], Any]]:
+    values: dict[fx.Node, Any] = {}
+    parameters: list[Any] = []
+    results: list[Any] = []
+    given = iter(zip(inputs, lasts, strict=True))
+    for node in graph.nodes:
+        if node.op == "placeholder":
+            x, last = next(given)
+            entering = parameter(x.permute(0, 2, 3, 1).shape if last else x.shape, x.dtype)
+            parameters.append(entering.node)
+            values[node] = transposed(entering, FROM_LAST) if last else entering
+        elif node.op != "output":
+            values[node] = translated(node, owner, values)
+
+    def slot(value: Any) -> Any:
+        if not (is_value(value) or isinstance(value, torch.Tensor)):
+            return value
+        results.append(op.result(value_of(value)))
+        return _Slot(len(results) - 1)
+
+    (end,) = (node for node in graph.nodes if node.op == "output")
+    form = tuple(_mapped(values[node], slot) for node in end.args[0])
+    return ov.Model(results, parameters, "fxq"), functools.partial(_filled, form)
+
+
+class _Slot(int):
+    """The number of a tensor among the results."""
+
+
+def _mapped(value: Any, function: Callable[[Any], Any]) -> Any:
+    if type(value) in (tuple, list):
+        return type(value)(_mapped(item, function) for item in value)
+    return function(value)
+
+
+def _filled(form: tuple[Any, ...], results: list[torch.Tensor]) -> Any:
+    filled = tuple(_mapped(item, lambda value: results[value] if type(value) is _Slot else value) for item in form)
+    return filled[0] if len(filled) == 1 else filled
+
+
+class Pool:
+    """Runners for the same inputs: as many as calls have met, up to a limit; then they wait for each other."""
+
+    def __init__(self, make: Callable[[], Runner], most: int) -> None:
+        self.make, self.left = make, [None] * most
+        self.idle: queue.SimpleQueue[Runner] = queue.SimpleQueue()
+
+    def __call__(self, inputs: Sequence[torch.Tensor]) -> Any:
+        runner = self._take()
+        try:
+            return runner(inputs)
+        finally:
+            self.idle.put(runner)
+
+    def _take(self) -> Runner:
+        try:
+            return self.idle.get_nowait()
+        except queue.Empty:
+            pass
+        try:
+            self.left.pop()
+        except IndexError:
+            return self.idle.get()
+        try:
+            return self.make()
+        except BaseException:
+            self.left.append(None)
+            raise
