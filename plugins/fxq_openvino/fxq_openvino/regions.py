@@ -11,6 +11,7 @@ from fxq_core.capture.graphs import add_module
 from fxq_core.quantized_module import SOURCE, QuantizedModule, Scale, ZeroPoint, dump
 from fxq_openvino.partition import Partition, partition
 from fxq_openvino.region import CompiledRegion
+from fxq_openvino.simplify import simplify
 
 NAME = "fxq_region"
 
@@ -57,6 +58,7 @@ class _Rewriting:
         for node in nodes:
             inner.copied(node)
         inner.graph.output(tuple(inner.values[node] for node in results))
+        simplify(inner.graph, self.part)
         qparams: list[Any] = []
         for node in inner.graph.nodes:
             fx.node.map_aggregate((node.args, node.kwargs), lambda value: _collect(value, qparams))

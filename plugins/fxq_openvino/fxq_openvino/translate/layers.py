@@ -20,8 +20,28 @@ TRANSPOSED = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
 
 def fake_quantize(input: Any, scale: float, zero_point: int, qmin: int, qmax: int) -> ov.Output:
     (x,) = floats(input)
+    bounds = _bounds(x)
+    # a clamp at the outermost codes, or beyond them, changes no code
+    while bounds and round(bounds[0] / scale) + zero_point <= qmin and _code(bounds[1], scale, zero_point) >= qmax:
+        x = x.node.input_value(0)
+        bounds = _bounds(x)
     low, high = (value_of((code - zero_point) * scale) for code in (qmin, qmax))
     return out(op.fake_quantize(x, low, high, low, high, qmax - qmin + 1))
+
+
+def _bounds(x: ov.Output) -> tuple[float, float] | None:
+    """The limits of the clamp that a value comes out of."""
+    kind = x.node.get_type_name()
+    if kind == "Relu":
+        return 0.0, math.inf
+    if kind == "Clamp":
+        found = x.node.get_attributes()
+        return found["min"], found["max"]
+    return None
+
+
+def _code(value: float, scale: float, zero_point: int) -> float:
+    return math.inf if value == math.inf else round(value / scale) + zero_point
 
 
 def layer(input: Any, module: ReferenceLayer) -> ov.Output:
