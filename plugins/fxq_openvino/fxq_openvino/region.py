@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from fxq_core.errors import InputError, one_line
+from fxq_core.errors import FxqError, InputError, one_line
 from fxq_core.quantized_module import Scale, ZeroPoint, restore
 
 # shapes, or numbers of threads, for which compiled models are kept
@@ -78,7 +78,7 @@ class CompiledRegion(nn.Module):
         def make() -> Runner:
             try:
                 return Runner(self._graph(qparams), owner, like, threads)
-            except InputError:
+            except FxqError:
                 raise
             except Exception as error:
                 shapes = ", ".join(f"{x.dtype} of shape {tuple(x.shape)}" for x in like)

@@ -34,7 +34,7 @@ def translated(node: fx.Node, modules: nn.Module | Mapping[str, Any], values: Ma
         UntranslatableError: there is no such op, or not with these arguments.
     """
     args, kwargs = fx.node.map_arg((node.args, node.kwargs), lambda n: values[n])
-    kwargs = {ALIASES.get(name, name): value for name, value in kwargs.items()}
+    kwargs = {ALIASES.get(name, name): value for name, value in kwargs.items() if not name.startswith("_")}
     target: Any = node.target
     if node.op in ("call_module", "get_attr"):
         held = modules.get(str(target)) if isinstance(modules, Mapping) else find(modules, str(target))

@@ -98,6 +98,13 @@ def softmax(input: Any, dim: Any = None, dtype: None = None) -> ov.Output:
     return out(op.softmax(x, along(dim, len(x.shape))))
 
 
+def log_softmax(input: Any, dim: Any = None, dtype: None = None) -> ov.Output:
+    if dtype is not None or dim is None:
+        raise UntranslatableError("its dimension or its dtype is left to torch")
+    (x,) = floats(input)
+    return out(op.log_softmax(x, along(dim, len(x.shape))))
+
+
 def power(input: Any, exponent: Any) -> Any:
     return out(op.power(*floats(input, exponent))) if is_value(input) or is_value(exponent) else input**exponent
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import openvino as ov
+import torch
 from openvino import opset15 as op
 
 from fxq_openvino.translate.moves import taken
@@ -44,13 +45,14 @@ def avg_pool(dims: int) -> Callable[..., ov.Output]:
     ) -> ov.Output:  # fmt: skip
         if divisor_override is not None:
             raise UntranslatableError("it divides by a number of its own")
-        kernel, pads = each(kernel_size, dims), each(padding, dims)
-        return out(
-            op.avg_pool(
-                _images(input, dims), each(stride or kernel, dims), pads, pads, kernel, not count_include_pad,
-                "ceil_torch" if ceil_mode else "floor",
-            )
-        )  # fmt: skip
+        x, kernel, pads = _images(input, dims), each(kernel_size, dims), each(padding, dims)
+        if count_include_pad and any(pads):
+            # in int8 OpenVINO 2026.4 takes code 0 for the padding of an average, whatever that stands for
+            x, pads = pad(x, [side for side in reversed(pads) for _ in "lr"]), [0] * dims
+        rounding = "ceil_torch" if ceil_mode else "floor"
+        # a window that hangs over the end is divided by what it covers
+        excluding = ceil_mode or not count_include_pad
+        return out(op.avg_pool(x, each(stride or kernel, dims), pads, pads, kernel, excluding, rounding))
 
     return translate
 
@@ -96,7 +98,8 @@ def pad_module(mode: str) -> Callable[..., ov.Output]:
     return translate
 
 
-NEAREST = {"nearest": ("asymmetric", "floor"), "nearest-exact": ("half_pixel", "round_prefer_floor")}
+# where in the middle of a row of the result to look
+NEAREST = {"nearest": 0.0, "nearest-exact": 0.5}
 SMOOTH = {"linear": "linear_onnx", "bilinear": "linear_onnx", "trilinear": "linear_onnx", "bicubic": "cubic"}
 
 
@@ -111,19 +114,17 @@ def interpolate(
     there = shape_of(x)[2:]
     if size is not None:
         sizes = each(size, dims)
-        factors = [new / old for new, old in zip(sizes, there, strict=True)]
     else:
         given = [float(scale_factor)] * dims if isinstance(scale_factor, (int, float)) else list(scale_factor)
         sizes = [int(old * factor) for old, factor in zip(there, given, strict=True)]
         exact = recompute_scale_factor or all(old * f == new for old, f, new in zip(there, given, sizes, strict=True))
         if not exact:
             raise UntranslatableError("its scale factors do not give whole sizes")
-        factors = [new / old for new, old in zip(sizes, there, strict=True)]
     if mode in NEAREST:
-        if mode == "nearest" and any(float(factor) != int(factor) for factor in factors):
+        if any(new % old for new, old in zip(sizes, there, strict=True)):
             # whose rounding differs: pick the rows as torch does
-            return _picked(x, there, sizes)
-        kind, (coordinates, rounding) = "nearest", NEAREST[mode]
+            return _picked(x, there, sizes, NEAREST[mode])
+        kind, coordinates, rounding = "nearest", "asymmetric", "floor"
     else:
         kind, rounding = SMOOTH[mode], "floor"
         coordinates = "align_corners" if align_corners else "pytorch_half_pixel"
@@ -138,9 +139,11 @@ def interpolate(
     )  # fmt: skip
 
 
-def _picked(x: ov.Output, there: list[int], sizes: list[int]) -> ov.Output:
+def _picked(x: ov.Output, there: list[int], sizes: list[int], middle: float) -> ov.Output:
     for dim, (old, new) in enumerate(zip(there, sizes, strict=True), start=2):
-        x = taken(x, dim, [min(index * old // new, old - 1) for index in range(new)])
+        # in float32, as torch computes it
+        rows = (torch.arange(new) + middle) * (torch.tensor(float(old)) / new)
+        x = taken(x, dim, rows.floor().long().clamp(max=old - 1).tolist())
     return x
 
 

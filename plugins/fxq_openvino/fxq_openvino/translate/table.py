@@ -13,6 +13,7 @@ from openvino import opset15 as op
 from torch import nn
 
 from fxq_core import families, spellings as s
+from fxq_core.capture.containers import require_pieces
 from fxq_core.reference import fake_quantize
 from fxq_openvino.translate import elementwise as e, images as i, layers, moves as m
 
@@ -94,6 +95,9 @@ def _spellings() -> Iterator[tuple[Any, Translate]]:
         ({torch.abs, "abs"}, e.unary(op.abs)),
         ({torch.neg, "neg", operator.neg}, e.unary(op.negative)),
         ({nn.Softplus, F.softplus}, e.softplus),
+        ({nn.LogSoftmax, F.log_softmax, torch.log_softmax, "log_softmax"}, e.log_softmax),
+        # a check of what the graph was captured with, which is made when a model is built
+        ({require_pieces}, require_pieces),
         ({torch.sum, "sum"}, e.reduction(op.reduce_sum)),
         ({torch.narrow, "narrow"}, m.narrow),
         ({torch.select, "select"}, m.select),
