@@ -16,17 +16,16 @@ from fxq_openvino.simplify import simplify
 NAME = "fxq_region"
 
 
-def compile_regions(part: QuantizedModule) -> None:
-    """Rewrite the graph of a part."""
-    graph = part.fxq_graph
-    found = partition(part, graph)
+def compile_regions(part: QuantizedModule, simplified: bool = True) -> None:
+    """Rewrite the graph of a part; ``simplified`` says whether needless roundings are left out."""
+    found = partition(part, part.fxq_graph)
     if found.inside:
-        part.fxq_set_graph(_Rewriting(part, graph, found).run())
+        part.fxq_set_graph(_Rewriting(part, found, simplified).run())
 
 
 class _Rewriting:
-    def __init__(self, part: QuantizedModule, graph: fx.Graph, found: Partition) -> None:
-        self.part, self.old, self.found = part, graph, found
+    def __init__(self, part: QuantizedModule, found: Partition, simplified: bool) -> None:
+        self.part, self.old, self.found, self.simplified = part, part.fxq_graph, found, simplified
         self.graph = fx.Graph()
         self.values: dict[fx.Node, fx.Node] = {}
 
@@ -58,7 +57,8 @@ class _Rewriting:
         for node in nodes:
             inner.copied(node)
         inner.graph.output(tuple(inner.values[node] for node in results))
-        simplify(inner.graph, self.part)
+        if self.simplified:
+            simplify(inner.graph, self.part)
         qparams: list[Any] = []
         for node in inner.graph.nodes:
             fx.node.map_aggregate((node.args, node.kwargs), lambda value: _collect(value, qparams))

@@ -53,9 +53,12 @@ class Runner:
     def __call__(self, inputs: Sequence[torch.Tensor]) -> Any:
         """What the region gives, in fresh tensors."""
         request = self.request
-        for number, (x, last) in enumerate(zip(inputs, self.lasts, strict=True)):
-            x = x.detach()
-            x = x.permute(0, 2, 3, 1) if last else x.contiguous()
+        # held until it has run: the request looks at memory that it does not own
+        given = [
+            x.detach().permute(0, 2, 3, 1) if last else x.detach().contiguous()
+            for x, last in zip(inputs, self.lasts, strict=True)
+        ]
+        for number, x in enumerate(given):
             request.set_input_tensor(number, ov.Tensor(x.numpy(), shared_memory=True))
         results = [torch.empty(shape, dtype=dtype) for shape, dtype in self.results]
         for number, result in enumerate(results):
