@@ -19,6 +19,11 @@ KEPT = 8
 MADE = ("_qparams", "_pools")
 
 
+def channels_last(x: torch.Tensor) -> bool:
+    """Whether an image has its channels last in memory; it is then taken as it is."""
+    return not x.is_contiguous() and x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+
+
 class CompiledRegion(nn.Module):
     """Computes some nodes of a lowered graph.
 
@@ -59,7 +64,7 @@ class CompiledRegion(nn.Module):
         if qparams is not self._qparams:
             self._pools, self._qparams = OrderedDict(), qparams
         pools = self._pools
-        key = (torch.get_num_threads(), *[(x.shape, x.dtype, x.is_contiguous()) for x in inputs])
+        key = (torch.get_num_threads(), *[(x.shape, x.dtype, channels_last(x)) for x in inputs])
         pool = pools.get(key)
         if pool is None:
             if any(x.numel() == 0 for x in inputs):
@@ -73,11 +78,11 @@ class CompiledRegion(nn.Module):
         from fxq_openvino.runtime import Pool, Runner
 
         (owner,), threads = self.owner, torch.get_num_threads()
-        like = [x.detach() for x in inputs]
+        like, lasts = [x.detach() for x in inputs], [*map(channels_last, inputs)]
 
         def make() -> Runner:
             try:
-                return Runner(self._graph(qparams), owner, like, threads)
+                return Runner(self._graph(qparams), owner, like, lasts, threads)
             except FxqError:
                 raise
             except Exception as error:

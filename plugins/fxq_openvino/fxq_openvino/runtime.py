@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import queue
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import openvino as ov
@@ -39,16 +39,20 @@ class Runner:
     Args:
         graph: of the region.
         owner: the module that holds what the graph refers to.
-        inputs: like those that it will take: of these shapes, dtypes, and memory formats.
+        inputs: like those that it will take, of these shapes and dtypes.
+        lasts: which of them have their channels last in memory.
         threads: how many to use.
     """
 
-    def __init__(self, graph: fx.Graph, owner: nn.Module, inputs: Sequence[torch.Tensor], threads: int) -> None:
-        self.lasts = tuple(map(channels_last, inputs))
-        model, self.template = _model(graph, owner, inputs, self.lasts)
+    def __init__(
+        self, graph: fx.Graph, owner: nn.Module, inputs: Sequence[torch.Tensor], lasts: Sequence[bool], threads: int
+    ) -> None:
+        self.lasts = lasts
+        model, self.template = _model(graph, owner, inputs, lasts)
         compiled = core().compile_model(model, "CPU", {**CONFIG, "INFERENCE_NUM_THREADS": threads})
         self.request = compiled.create_infer_request()
         self.results = [(tuple(port.shape), DTYPES[str(port.element_type)]) for port in compiled.outputs]
+        self.copied = frozenset(_passed_on(compiled))
 
     def __call__(self, inputs: Sequence[torch.Tensor]) -> Any:
         """What the region gives, in fresh tensors."""
@@ -62,14 +66,23 @@ class Runner:
             request.set_input_tensor(number, ov.Tensor(x.numpy(), shared_memory=True))
         results = [torch.empty(shape, dtype=dtype) for shape, dtype in self.results]
         for number, result in enumerate(results):
-            request.set_output_tensor(number, ov.Tensor(result.numpy(), shared_memory=True))
+            if number not in self.copied:
+                request.set_output_tensor(number, ov.Tensor(result.numpy(), shared_memory=True))
         request.infer()
+        for number in self.copied:
+            results[number].numpy()[...] = request.get_output_tensor(number).data
         return self.template(results)
 
 
-def channels_last(x: torch.Tensor) -> bool:
-    """Whether an image has its channels last in memory; it is then taken as it is."""
-    return x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last)
+def _passed_on(compiled: ov.CompiledModel) -> Iterator[int]:
+    """The results that are an input as it came.
+
+    Given memory for one, OpenVINO 2026.4 takes that for the input, too, and all that it computes is wrong.
+    """
+    for number, result in enumerate(compiled.get_runtime_model().get_results()):
+        kind = result.input_value(0).node.get_rt_info()["layerType"].value
+        if kind == "Input":
+            yield number
 
 
 def _model(
