@@ -16,6 +16,8 @@ from fxq_core.quantized_module import QuantizedModule
 from fxq_core.types import QParams
 
 REPORT = "fxq_report"
+# the attribute of a module of the result that says in a sentence what it stands for, for the report's notes
+NOTE = "fxq_note"
 UNREACHED = "no calibration batch reached it"
 
 

@@ -100,9 +100,9 @@ def _checked(node: fx.Node, value: Any, example: Value | None) -> Any:
     """A translation, if it has the shape that torch gave."""
     if node.meta.get(WRITES):
         raise UntranslatableError("it writes into what it takes")
-    if is_value(value) and example is not None and example.kind == "tensor":
-        if shape_of(value) != list(example.shape):
-            raise UntranslatableError(f"its translation gives shape {shape_of(value)}, not {list(example.shape)}")
+    known = is_value(value) and example is not None and example.kind == "tensor"
+    if known and example is not None and shape_of(value) != list(example.shape):
+        raise UntranslatableError(f"its translation gives shape {shape_of(value)}, not {list(example.shape)}")
     return value
 
 

@@ -45,7 +45,7 @@ class CompiledRegion(nn.Module):
         # in a tuple, so that it is no submodule
         self.owner = (owner,)
         for module in self._sources():
-            module.register_load_state_dict_post_hook(self.forget)
+            module.register_load_state_dict_post_hook(self.forget)  # type: ignore[no-untyped-call]
         self.forget()
 
     def _sources(self) -> list[nn.Module]:

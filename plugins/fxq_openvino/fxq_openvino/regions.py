@@ -5,10 +5,11 @@ from __future__ import annotations
 import operator
 from typing import Any
 
-from torch import fx, nn
+from torch import fx
 
 from fxq_core.capture.graphs import add_module
 from fxq_core.quantized_module import SOURCE, QuantizedModule, Scale, ZeroPoint, dump
+from fxq_core.report import NOTE
 from fxq_openvino.partition import Partition, partition
 from fxq_openvino.region import CompiledRegion
 from fxq_openvino.simplify import simplify
@@ -21,6 +22,9 @@ def compile_regions(part: QuantizedModule, simplified: bool = True) -> None:
     found = partition(part, part.fxq_graph)
     if found.inside:
         part.fxq_set_graph(_Rewriting(part, found, simplified).run())
+    left = [f"{node.name} ({found.reasons[node]})" for node in found.outside if node in found.reasons]
+    if left:
+        setattr(part, NOTE, f"torch computes {', '.join(left)}")
 
 
 class _Rewriting:
@@ -63,6 +67,8 @@ class _Rewriting:
         for node in inner.graph.nodes:
             fx.node.map_aggregate((node.args, node.kwargs), lambda value: _collect(value, qparams))
         region = CompiledRegion(dump(inner.graph), self.part)
+        named = [str(node.meta[SOURCE]) for node in nodes if SOURCE in node.meta]
+        setattr(region, NOTE, f"one call of OpenVINO computes {' to '.join(dict.fromkeys((named[0], named[-1])))}")
         path = add_module(self.part, NAME, region)
         call = self.graph.call_module(path, (tuple(qparams), *map(self._loaded, inner.inputs)))
         for number, node in enumerate(results):

@@ -19,12 +19,12 @@ from fxq_openvino.translate.values import UntranslatableError
 __all__ = ["UntranslatableError", "translated"]
 
 
-def translated(node: fx.Node, modules: nn.Module | Mapping[str, Any], values: Mapping[fx.Node, Any]) -> Any:
+def translated(node: fx.Node, owner: nn.Module, values: Mapping[fx.Node, Any]) -> Any:
     """What a node becomes.
 
     Args:
         node: of a lowered graph.
-        modules: the module whose graph it is, or what the graph refers to by path.
+        owner: the module whose graph it is.
         values: of the nodes before it: values of the OpenVINO graph, tensors that are constants, or plain data.
 
     Returns:
@@ -37,13 +37,13 @@ def translated(node: fx.Node, modules: nn.Module | Mapping[str, Any], values: Ma
     kwargs = {ALIASES.get(name, name): value for name, value in kwargs.items() if not name.startswith("_")}
     target: Any = node.target
     if node.op in ("call_module", "get_attr"):
-        held = modules.get(str(target)) if isinstance(modules, Mapping) else find(modules, str(target))
+        held = find(owner, str(target))
         if node.op == "get_attr":
             if not isinstance(held, torch.Tensor):
                 raise UntranslatableError("it reads what is no tensor")
             return held
         if type(held) is ReferenceLayer:
-            return layer(*args, module=held)
+            return layer(args[0], held)
         return _called(type(held), args, {**_settings(held), **kwargs})
     return _called(target, args, kwargs)
 

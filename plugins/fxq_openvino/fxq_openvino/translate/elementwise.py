@@ -123,9 +123,7 @@ def reduction(make: Callable[..., Any]) -> Callable[..., ov.Output]:
     return translate
 
 
-def layer_norm(
-    input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
-) -> ov.Output:
+def layer_norm(input: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> ov.Output:
     (x,) = floats(input)
     count = 1 if isinstance(normalized_shape, int) else len(normalized_shape)
     return _affine(_normalized(x, count, eps), weight, bias)

@@ -11,7 +11,16 @@ from openvino import opset15 as op
 
 from fxq_openvino.translate.moves import taken
 from fxq_openvino.translate.values import (
-    UntranslatableError, each, floats, ints, out, plain_ints, reshaped, shape_of, transposed, value_of,
+    UntranslatableError,
+    each,
+    floats,
+    ints,
+    out,
+    plain_ints,
+    reshaped,
+    shape_of,
+    transposed,
+    value_of,
 )  # fmt: skip
 
 

@@ -75,10 +75,7 @@ def _weight(module: ReferenceLayer, groups: int) -> ov.Output:
     scale = scale.reshape(sizes)
     if groups > 1:
         codes = codes.reshape(groups, -1, *codes.shape[1:])
-        if axis == 0:
-            scale = scale.reshape(groups, -1, *scale.shape[1:])
-        else:
-            scale = scale.unsqueeze(0)
+        scale = scale.reshape(groups, -1, *scale.shape[1:]) if axis == 0 else scale.unsqueeze(0)
     return out(op.multiply(op.convert(value_of(codes), ov.Type.f32), value_of(scale)))
 
 
@@ -127,7 +124,8 @@ def convolution(
     kernel = list(weight.shape[2:])
     if groups > 1:
         weight = weight.reshape(groups, -1, *weight.shape[1:])
-    return _biased(_convolved(x, *floats(weight), kernel, stride, padding, dilation, groups), bias, 1)
+    filters = value_of(weight)
+    return _biased(_convolved(x, filters, kernel, stride, padding, dilation, groups), bias, 1)
 
 
 def _transposed(x: ov.Output, module: ReferenceLayer) -> ov.Output:
@@ -189,5 +187,3 @@ def batch_norm(
     sizes = [1, -1, *[1] * (len(x.shape) - 2)]
     scaled = op.multiply(x, value_of(factor.float().reshape(sizes)))
     return out(op.add(scaled, value_of(offset.float().reshape(sizes))))
-
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,17 @@ import openvino as ov
 from openvino import opset15 as op
 
 from fxq_openvino.translate.values import (
-    UntranslatableError, along, ints, is_value, out, plain_int, plain_ints, reshaped, shape_of, transposed, value_of,
+    UntranslatableError,
+    along,
+    ints,
+    is_value,
+    out,
+    plain_int,
+    plain_ints,
+    reshaped,
+    shape_of,
+    transposed,
+    value_of,
 )  # fmt: skip
 
 
@@ -104,7 +115,7 @@ def repeat(input: Any, *repeats: Any) -> ov.Output:
 
 def repeat_interleave(input: Any, repeats: Any, dim: Any = None) -> ov.Output:
     if dim is None:
-        input, dim = reshaped(input, [-1]), 0
+        return repeat_interleave(reshaped(input, [-1]), repeats, 0)
     sizes, count = shape_of(input), plain_int(repeats)
     dim = along(dim, len(sizes))
     apart = reshaped(input, [*sizes[: dim + 1], 1, *sizes[dim + 1 :]])
@@ -208,7 +219,7 @@ def tensor_split(input: Any, indices_or_sections: Any, dim: int = 0) -> tuple[ov
         each, more = divmod(size, cuts)
         return split(input, [each + (part < more) for part in range(cuts)], dim)
     ends = [0, *(slice(cut).indices(size)[1] for cut in plain_ints(cuts)), size]
-    return split(input, [max(b - a, 0) for a, b in zip(ends, ends[1:], strict=False)], dim)
+    return split(input, [max(b - a, 0) for a, b in itertools.pairwise(ends)], dim)
 
 
 def unbind(input: Any, dim: int = 0) -> tuple[ov.Output, ...]:

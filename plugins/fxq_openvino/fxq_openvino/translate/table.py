@@ -16,11 +16,12 @@ from fxq_core import families, spellings as s
 from fxq_core.capture.containers import require_pieces
 from fxq_core.reference import fake_quantize
 from fxq_openvino.translate import elementwise as e, images as i, layers, moves as m
+from fxq_openvino.translate.values import UntranslatableError
 
 Translate = Callable[..., Any]
 
 
-def _families() -> Iterator[tuple[str, Translate]]:
+def _families() -> Iterator[tuple[str, Any]]:
     """One translation for all spellings of a built-in pattern."""
     yield from {
         "add": e.binary(op.add, operator.add),
@@ -133,7 +134,7 @@ def _spellings() -> Iterator[tuple[Any, Translate]]:
 
 
 def _no_quotient(first: Any, second: Any) -> Any:
-    raise e.UntranslatableError("it rounds its quotient")
+    raise UntranslatableError("it rounds its quotient")
 
 
 TABLE: Mapping[Any, Translate] = MappingProxyType(dict(_spellings()))
