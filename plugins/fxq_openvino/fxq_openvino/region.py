@@ -107,7 +107,9 @@ class CompiledRegion(nn.Module):
     def _in_torch(self, qparams: tuple[Any, ...], inputs: Sequence[torch.Tensor]) -> Any:
         """For empty tensors, which OpenVINO does not take."""
         (owner,) = self.owner
-        results = fx.Interpreter(owner, graph=self._graph(qparams)).run(*inputs)
+        interpreter = fx.Interpreter(owner, graph=self._graph(qparams))
+        interpreter.extra_traceback = False  # or the model's own message is buried in torch.fx's
+        results = interpreter.run(*inputs)
         return results[0] if len(results) == 1 else results
 
     def _name(self) -> str:
