@@ -26,4 +26,5 @@ def test_a_network(name: str, registry: fxq.Registry) -> None:
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(batch)
             sample = GALLERY[name].inputs(batch)
-            assert sqnr(call(found.model, sample), call(found.qmodel, sample)) > 20
+            # some of what is rounded there is not rounded here, and its error is that of the reference's own rounding
+            assert sqnr(call(reference.qmodel, sample), call(found.qmodel, sample)) > 20

@@ -13,6 +13,7 @@ from openvino import opset15 as op
 from torch import fx, nn
 
 from fxq_openvino.translate import translated
+from fxq_openvino.translate.layers import LINEAR
 from fxq_openvino.translate.values import TYPES, is_value, parameter, transposed, value_of
 
 # numbers are those of float32 ops and int8 layers: nothing is rounded to bfloat16 where the processor could
@@ -49,7 +50,10 @@ class Runner:
     ) -> None:
         self.lasts = lasts
         model, self.template = _model(graph, owner, inputs, lasts)
-        compiled = core().compile_model(model, "CPU", {**CONFIG, "INFERENCE_NUM_THREADS": threads})
+        config = {**CONFIG, "INFERENCE_NUM_THREADS": threads}
+        compiled = core().compile_model(model, "CPU", config)
+        if _fuses_layers(compiled):
+            compiled = core().compile_model(model, "CPU", {**config, "SNIPPETS_MODE": "DISABLE"})
         self.request = compiled.create_infer_request()
         self.results = [(tuple(port.shape), DTYPES[str(port.element_type)]) for port in compiled.outputs]
         self.copied = frozenset(_passed_on(compiled))
@@ -72,6 +76,12 @@ class Runner:
         for number in self.copied:
             results[number].numpy()[...] = request.get_output_tensor(number).data
         return self.template(results)
+
+
+def _fuses_layers(compiled: ov.CompiledModel) -> bool:
+    """Whether int8 linear layers are compiled into one subgraph, which OpenVINO 2026.4 does wrong."""
+    infos = (node.get_rt_info() for node in compiled.get_runtime_model().get_ops())
+    return any(info["layerType"].value == "Subgraph" and LINEAR in info["originalLayersNames"].value for info in infos)
 
 
 def _passed_on(compiled: ov.CompiledModel) -> Iterator[int]:

@@ -14,6 +14,8 @@ from fxq_core.errors import InputError
 from fxq_core.reference import ReferenceLayer
 from fxq_openvino.translate.values import UntranslatableError, each, floats, out, shape_of, value_of
 
+# what the products of int8 layers are called in a compiled model
+LINEAR = "fxq_linear"
 CONVOLUTIONS = (F.conv1d, F.conv2d, F.conv3d)
 TRANSPOSED = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)
 
@@ -58,7 +60,9 @@ def layer(input: Any, module: ReferenceLayer) -> ov.Output:
         )
     (x,) = floats(input)
     if module.function is F.linear:
-        return _biased(out(op.matmul(x, _weight(module, 1), False, True)), module.bias, -1)
+        product = op.matmul(x, _weight(module, 1), False, True)
+        product.set_friendly_name(LINEAR)
+        return _biased(out(product), module.bias, -1)
     if module.function in CONVOLUTIONS:
         return _convolution(x, module)
     if module.function in TRANSPOSED:
