@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import fxq_core as fxq
-from fxq_openvino import engine as plugin, runtime
+from fxq_openvino import engine as plugin, probe, runtime
 
 from support.engines import NAMED, usable_engines
 from support.processes import WITHOUT_NUMPY
@@ -66,6 +66,12 @@ def test_with_a_broken_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(runtime, "core", broken)
     assert plugin.reject() == "openvino can't be used: RuntimeError: no plugins.xml"
+
+
+def test_wrong_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert plugin.reject() is None
+    monkeypatch.setattr(probe, "WEIGHT", (3, -5, 126, -1))
+    assert plugin.reject() == "its int8 convolution gives wrong numbers"
 
 
 def test_numbers_are_not_rounded_to_bfloat16() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -22,9 +24,15 @@ def test_a_network(name: str, registry: fxq.Registry) -> None:
     parts = [module for module in found.qmodel.modules() if isinstance(module, QuantizedModule)]
     for part in parts:
         assert sum(isinstance(module, CompiledRegion) for module in part.children()) == 1
+    seen: list[tuple[CompiledRegion, tuple[Any, ...], Any]] = []
+    for module in found.qmodel.modules():
+        if isinstance(module, CompiledRegion):
+            module.register_forward_hook(lambda *call: seen.append(call))
     for batch in (1, 5):
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(batch)
-            sample = GALLERY[name].inputs(batch)
-            # some of what is rounded there is not rounded here, and its error is that of the reference's own rounding
-            assert sqnr(call(reference.qmodel, sample), call(found.qmodel, sample)) > 20
+            call(found.qmodel, GALLERY[name].inputs(batch))
+    for region, (qparams, *inputs), output in seen:
+        with torch.no_grad():
+            # the same ops, one by one: a number between two codes may go to the other one
+            assert sqnr(region._in_torch(qparams, inputs), output) > 30

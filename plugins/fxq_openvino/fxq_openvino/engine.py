@@ -16,7 +16,7 @@ NEEDED = "openvino.opset15"
 
 
 def reject() -> str | None:
-    """Why the engine can't run here, or None: it asks OpenVINO, and runs nothing."""
+    """Why the engine can't run here, or None: OpenVINO must be there, have the device, and compute a tiny convolution."""
     if importlib.util.find_spec("openvino") is None:
         return "openvino is not installed; pip install openvino"
     try:
@@ -27,12 +27,14 @@ def reject() -> str | None:
         from fxq_openvino.runtime import core
 
         devices = core().available_devices
+        if "CPU" in devices:
+            from fxq_openvino.probe import is_right
+
+            return None if is_right() else "its int8 convolution gives wrong numbers"
     except Exception as error:
         return f"openvino can't be used: {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-    if "CPU" not in devices:
-        named = ", ".join(devices) or "none"
-        return f"openvino has no CPU device here, of these: {named}; install a build of it for this processor"
-    return None
+    named = ", ".join(devices) or "none"
+    return f"openvino has no CPU device here, of these: {named}; install a build of it for this processor"
 
 
 def finish(module: nn.Module) -> nn.Module:
