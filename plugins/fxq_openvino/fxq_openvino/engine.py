@@ -16,7 +16,7 @@ NEEDED = "openvino.opset15"
 
 
 def reject() -> str | None:
-    """Why the engine can't run here, or None: OpenVINO must be there, have the device, and compute a tiny convolution."""
+    """Why the engine can't run here, or None: OpenVINO must have the device, and compute a tiny convolution on it."""
     if importlib.util.find_spec("openvino") is None:
         return "openvino is not installed; pip install openvino"
     try:
