@@ -10,6 +10,7 @@ import torch
 from torch import fx, nn
 
 from fxq_core.capture.graphs import add_module, find, free_path, put
+from fxq_core.capture.values import KEY, WRITES, value_of, written_by
 from fxq_core.quantized_module import SOURCE
 
 
@@ -31,9 +32,12 @@ class Builder:
         self._float_paths: dict[str, str] = {}
 
     def copy(self, node: fx.Node, instead: Mapping[fx.Node, fx.Node]) -> fx.Node:
-        """Copy a float node, and the module or tensor it refers to; ``instead`` overrides the values it takes."""
+        """Copy a float node, and the module or tensor it refers to; ``instead`` overrides the values it takes.
+
+        Its meta says what it computed on the example, and the names of the values that it writes into.
+        """
         copied = self.graph.node_copy(node, lambda n: instead[n] if n in instead else self.load(n))
-        copied.meta = {SOURCE: node.name}
+        copied.meta = {SOURCE: node.name, KEY: value_of(node), WRITES: tuple(value.name for value in written_by(node))}
         if node.op in ("call_module", "get_attr"):
             copied.target = self._float_path(str(node.target))
         return copied

@@ -47,7 +47,7 @@ def near_miss(name: str, known: Iterable[str], otherwise: str) -> str:
 def warn(warning: Warning) -> None:
     """Warn, pointing at the line that called into fxq."""
     frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and frame.f_globals["__name__"].partition(".")[0] == "fxq_core":
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "fxq_core":
         frame, level = frame.f_back, level + 1
     warnings.warn(warning, stacklevel=level)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from fxq_core.matching import Refusal
 from fxq_core.plan import PartPlan, Plan, in_float
 from fxq_core.prepare import PreparedModel
 from fxq_core.quantized_module import QuantizedModule
-from fxq_core.report import REPORT, Report, make_report
+from fxq_core.report import NOTE, REPORT, Report, make_report
 from fxq_core.sweep import Sweep, engine_blamed
 from fxq_core.types import Engine, QParams
 
@@ -58,8 +58,16 @@ def lower(plan: Plan, prepared: PreparedModel, qparams: Calibration) -> nn.Modul
     report: Report = make_report(decided, qparams)
     root = _finished(plan.engine, root)
     root.requires_grad_(False)
-    setattr(root, REPORT, report)
+    setattr(root, REPORT, replace(report, notes=(*report.notes, *_notes(root))))
     return root
+
+
+def _notes(root: nn.Module) -> Iterator[tuple[str, str]]:
+    """What modules that an engine's ``finish`` has put in, or has changed, say of themselves."""
+    for path, module in root.named_modules():
+        note = getattr(module, NOTE, None)
+        if isinstance(note, str):
+            yield path, note
 
 
 def _lower_part(

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fxq_core.tuning import TuneReport
 
 REPORT = "fxq_report"
+# the attribute of a module of the result that says in a sentence what it stands for, for the report's notes
+NOTE = "fxq_note"
 UNREACHED = "no calibration batch reached it"
 
 

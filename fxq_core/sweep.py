@@ -16,7 +16,7 @@ from fxq_core.builder import Builder
 from fxq_core.capture import ATTRIBUTES, HOOKS, SIGNATURE
 from fxq_core.capture.graphs import place
 from fxq_core.capture.tracer import is_layer
-from fxq_core.capture.values import value_of
+from fxq_core.capture.values import KEY, value_of
 from fxq_core.context import NO_QPARAMS, LoweringContext
 from fxq_core.errors import FxqError, PluginError, blamed, one_line, shown
 from fxq_core.families import CONSTANT, DEQUANTIZE, QUANTIZE
@@ -153,6 +153,7 @@ class Sweep:
                 self.floats[inner] = self._copy(inner)
             return
         emitted.meta.setdefault(SOURCE, node.name)
+        emitted.meta.setdefault(KEY, value_of(node))
         (self.floats if match.pattern.weight_only else self.quantized)[node] = emitted
 
     def _call(self, candidate: Candidate, inputs: tuple[fx.Node, ...]) -> fx.Node:

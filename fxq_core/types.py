@@ -154,7 +154,8 @@ class Engine:
         weight: what it wants of weights.
         active: makes the context in which its ops are packed and run; pickled by reference.
         reject: says in a sentence why the engine can't run here, or returns None.
-        finish: may take the whole lowered module and return another one.
+        finish: may take the whole lowered module and return another one; an attribute ``fxq_note``, a sentence, of a
+            module of it becomes a note of the report.
     """
 
     name: str

@@ -142,7 +142,13 @@ def test_the_reference_engine_is_only_used_when_named() -> None:
 
 @pytest.mark.parametrize(
     ("name", "dist"),
-    [("fbgemm", "fxq-fbgemm"), ("x86", "fxq-fbgemm"), ("onednn", "fxq-fbgemm"), ("qnnpack", "fxq-qnnpack")],
+    [
+        ("fbgemm", "fxq-fbgemm"),
+        ("x86", "fxq-fbgemm"),
+        ("onednn", "fxq-fbgemm"),
+        ("qnnpack", "fxq-qnnpack"),
+        ("openvino", "fxq-openvino"),
+    ],
 )
 def test_what_to_install_for_an_engine_is_in_the_cores_own_metadata(name: str, dist: str) -> None:
     assert distribution_for(name) == dist

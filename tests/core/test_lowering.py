@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 import fxq_core as fxq
+from fxq_core.capture.values import KEY
+from fxq_core.quantized_module import SOURCE
 from fxq_core.reference import REFERENCE, ReferenceLayer, emit_layer, fake_quantize
 
 from support.quantizing import INSTALLED, error, int8, patterns, quantized, quantizer, run
@@ -241,3 +243,23 @@ def test_an_engine_may_take_the_whole_module() -> None:
     lowered = fxq.quantize(Net(lambda m, x: m.a(x)).eval(), [X], "compiler", registry=registry)
     assert type(lowered) is Whole
     assert patterns(lowered) == {"a": "conv2d"}
+
+
+def test_finish_sees_what_the_example_gave_and_adds_notes_to_the_report() -> None:
+    seen: dict[str, tuple[int, ...]] = {}
+
+    def finish(module: nn.Module) -> nn.Module:
+        for node in module.fxq_graph.nodes:
+            if SOURCE in node.meta:
+                seen[node.meta[SOURCE]] = node.meta[KEY].shape
+        module.fxq_note = "it is one chip's"
+        return module
+
+    engine = replace(REFERENCE, name="compiler", finish=finish)
+    plugin = types.SimpleNamespace(__name__="acme", fxq_engines=fxq.hookimpl(lambda: [engine]))
+    plugin.fxq_engines.__name__ = "fxq_engines"
+    registry = fxq.load_plugins(plugins=[plugin], block=INSTALLED, strict=True)
+    model = Net(lambda m, x: torch.cumsum(m.a(x), 1)).eval()
+    lowered = fxq.quantize(model, [X], "compiler", registry=registry)
+    assert seen["a"] == seen["cumsum"] == tuple(model(X).shape)
+    assert fxq.report(lowered).notes == (("", "it is one chip's"),)

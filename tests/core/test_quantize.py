@@ -230,3 +230,10 @@ def test_one_int8_node_is_enough_for_silence(core: fxq.Registry) -> None:
         fxq.quantize(
             nn.Sequential(nn.Linear(3, 3), Unreadable()).eval(), [torch.randn(32, 3)], "reference", registry=core
         )
+
+
+def test_code_without_a_module_can_be_warned(core: fxq.Registry) -> None:
+    namespace = {"fxq": fxq, "model": nn.Linear(3, 3).eval(), "batch": torch.randn(2, 3), "core": core}
+    with pytest.warns(fxq.FewSamplesWarning) as caught:
+        exec('fxq.quantize(model, [batch], "reference", registry=core)', {**namespace, "__builtins__": {}})
+    assert [warning.filename for warning in caught] == ["<string>"]

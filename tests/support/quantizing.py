@@ -17,7 +17,7 @@ from fxq_core.capture.calls import cloned, positional
 from fxq_core.capture.values import FLOAT_ONLY
 from fxq_core.testing.photo import photo_of_model
 
-INSTALLED = ("fxq-fbgemm", "fxq-qnnpack", "fxq-celu")
+INSTALLED = ("fxq-fbgemm", "fxq-qnnpack", "fxq-openvino", "fxq-celu")
 CORE = fxq.load_plugins(block=INSTALLED)
 
 
