@@ -23,10 +23,7 @@ def _patterns() -> Iterator[Pattern]:
     for name, ops in families.CLAMPED.items():
         yield Pattern(name, ops, reject=REJECTIONS[name])
         yield Pattern(f"{name}_clamp", (ops, CLAMP_LIKE), reject=_either(REJECTIONS[name], reject_clamp))
-    own_range = {**families.OWN_RANGE, **families.IN_FLOAT}
-    for name, (layer, activation) in families.ACTIVATED.items():
-        yield Pattern(name, (families.CLAMPED[layer], own_range[activation]), reject=REJECTIONS[layer])
-    for name, ops in own_range.items():
+    for name, ops in {**families.OWN_RANGE, **families.IN_FLOAT}.items():
         yield Pattern(name, ops, reject=REJECTIONS.get(name))
     for name, ops in families.SHARED.items():
         yield Pattern(name, ops, shares_qparams=True, reject=REJECTIONS.get(name))

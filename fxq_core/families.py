@@ -41,17 +41,6 @@ CLAMPED: Family = MappingProxyType(
     }
 )
 
-# layers that an activation with a range of its own may end, for engines with a kernel for both in one
-ACTIVATED: Mapping[str, tuple[str, str]] = MappingProxyType(
-    {
-        "conv2d_silu": ("conv2d", "silu"),
-        "conv2d_hardswish": ("conv2d", "hardswish"),
-        "linear_silu": ("linear", "silu"),
-        "linear_hardswish": ("linear", "hardswish"),
-        "linear_gelu": ("linear", "gelu"),
-    }
-)
-
 # the output has a range of its own
 OWN_RANGE: Family = MappingProxyType(
     {

@@ -48,30 +48,6 @@ def conv(match: Match, ctx: LoweringContext) -> fx.Node:
     return _clamped(match, ctx, ctx.module(module, ctx.inputs[0], *ctx.output))
 
 
-def conv_activated(match: Match, ctx: LoweringContext) -> fx.Node:
-    layer: Any = match.modules[0]
-    weight = ctx.quantize_weight(layer.weight, layer.bias)
-    geometry = layer.stride, layer.padding, layer.dilation, layer.groups
-    how = ctx.engine.name, None, _activation(match)
-    module = QuantizedConv(weight.values, weight.scale, layer.bias, *geometry, *how)
-    return ctx.module(module, ctx.inputs[0], *ctx.output)
-
-
-def linear_activated(match: Match, ctx: LoweringContext) -> fx.Node:
-    layer: Any = match.modules[0]
-    weight = ctx.quantize_weight(layer.weight, layer.bias)
-    module = QuantizedLinear(weight.values, weight.scale, layer.bias, ctx.engine.name, None, _activation(match))
-    return ctx.module(module, ctx.inputs[0], *ctx.output)
-
-
-def _activation(match: Match) -> str:
-    """The name in ``ACTIVATIONS`` of what ends a match."""
-    name, module = match.pattern.name.partition("_")[2], match.modules[-1]
-    # an argument by keyword alone, which only GELU has
-    approximate = getattr(module, "approximate", match.output.kwargs.get("approximate", "none"))
-    return name if approximate == "none" else f"{name}_{approximate}"
-
-
 def conv_transpose(match: Match, ctx: LoweringContext) -> fx.Node:
     layer: Any = match.modules[0]
     # "per channel quantization is disabled for transposed conv", say the kernels

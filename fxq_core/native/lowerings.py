@@ -4,16 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
-
-import torch
 
 from fxq_core import weight_only
-from fxq_core.families import ACTIVATED, FIXED, IN_FLOAT, SHARED
+from fxq_core.families import FIXED, IN_FLOAT, SHARED
 from fxq_core.native import emitters as emit
-from fxq_core.native.activated import available
-from fxq_core.native.saturation import ONEDNN
-from fxq_core.types import Emit, Lowering, Match
+from fxq_core.types import Emit, Lowering
 
 # for patterns that a clamp-like op may end
 CLAMPED: Mapping[str, Emit] = MappingProxyType(
@@ -61,10 +56,6 @@ EMITTERS: Mapping[str, Emit] = MappingProxyType(
 )
 
 
-# the engines that may take oneDNN's kernels, of which some end in an activation
-FUSING = (ONEDNN, "x86")
-
-
 def native_lowerings(
     engine: str, instead: Mapping[str, Emit] = MappingProxyType({}), without: Collection[str] = ()
 ) -> Iterator[Lowering]:
@@ -79,13 +70,3 @@ def native_lowerings(
         if pattern not in without:
             fixed, in_float = FIXED.get(pattern), pattern in IN_FLOAT or emitter is emit.in_float
             yield Lowering(engine=engine, pattern=pattern, emit=emitter, output=fixed, in_float=in_float)
-    if engine in FUSING and available():
-        for pattern, (layer, _) in ACTIVATED.items():
-            emitter = emit.conv_activated if layer == "conv2d" else emit.linear_activated
-            yield Lowering(engine=engine, pattern=pattern, emit=emitter, reject=_reject_multiplied)
-
-
-def _reject_multiplied(match: Match) -> str | None:
-    layer: Any = match.modules[0]
-    several = isinstance(layer, torch.nn.Conv2d) and layer.weight.shape[1] == 1 and layer.out_channels > layer.groups
-    return "oneDNN is wrong for groups of one input and several outputs" if several else None
