@@ -18,7 +18,7 @@ from speed.tables import speed
 
 LATEST = Path(__file__).resolve().parent / "latest.json"
 THREADS = 2
-ROUNDS = 15
+ROUNDS = 9
 BATCHES = (1, 16)
 QUICK_MODELS = ("resnet18", "mobilenet_v2", "shufflenet_v2")
 QUICK_ROUNDS = 5

@@ -83,11 +83,9 @@ class Process:
 
 
 def environment(threads: int) -> dict[str, str]:
-    """So many threads, which sleep and don't spin when they have nothing to do: other processes are measured then."""
+    """So many threads; how they wait is left to each runtime, as where it serves."""
     return {
         "OMP_NUM_THREADS": str(threads),
         "MKL_NUM_THREADS": str(threads),
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "KMP_BLOCKTIME": "0",
         "TQDM_DISABLE": "1",
     }

@@ -14,8 +14,8 @@ CALLS = 50
 SLOW_MS = 100.0
 BUDGET_MS = 4000.0
 FEWEST_ROUNDS = 3
-# for what still spins after a burst
-PAUSE_SECONDS = 0.02
+# until the threads of the system whose turn is over, which spin for a while, are asleep
+PAUSE_SECONDS = 0.15
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from fxq_core.errors import InputError
+from fxq_core.native.activated import ACTIVATIONS, pack_conv, pack_linear
 from fxq_core.native.packed import PackedLayer
-from fxq_core.native.saturation import X86, safe_kernel
+from fxq_core.native.saturation import ONEDNN, X86, safe_kernel
 from fxq_core.native.validity import check_bias, check_geometry, check_weight
 
 OPS = torch.ops.quantized
@@ -26,6 +27,7 @@ class QuantizedConv(PackedLayer):
     """A 1d, 2d or 3d convolution; ``forward(x, scale, zero_point)`` takes and gives quantized tensors.
 
     ``weight`` has shape ``(out, in / groups, *kernel)``; stride, padding and dilation have one number per dimension.
+    ``activation`` names one of ``ACTIVATIONS`` that ends a 2d one, which then has oneDNN's kernel.
     """
 
     def __init__(
@@ -39,8 +41,10 @@ class QuantizedConv(PackedLayer):
         groups: int,
         engine: str,
         kernel: str | None = None,
+        activation: str = "",
     ) -> None:
         super().__init__(weight, scale, bias, engine, kernel)
+        self.activation = activation
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
         self._check()
         enough = _enough(weight.shape[2:], padding, dilation) if engine in X86 else ()
@@ -60,17 +64,20 @@ class QuantizedConv(PackedLayer):
         return tuple(max((size - 1) * step + 1 - 2 * pad, 1) for size, pad, step in extents)
 
     def _safe(self, kernel: str) -> tuple[str, bool]:
+        kernel = ONEDNN if self.activation else kernel
         return safe_kernel(kernel, self._rows(), self.groups, self.weight.shape[1])
 
     def _pack(self, weight: torch.Tensor) -> tuple[Any, Any]:
-        dims = weight.dim() - 2
-        packed = PREPACK[dims](weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        dims, geometry = weight.dim() - 2, (self.stride, self.padding, self.dilation, self.groups)
+        if self.activation:
+            return pack_conv(weight, self.bias, geometry, self.activation)
+        packed = PREPACK[dims](weight, self.bias, *geometry)
         return packed, RUN[dims]
 
     def _float(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         geometry = self.stride, self.padding, self.dilation, self.groups
         result: torch.Tensor = FLOAT_RUN[weight.dim() - 2](x, weight, self.bias, *geometry)
-        return result
+        return ACTIVATIONS[self.activation].function(result) if self.activation else result
 
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
         packed, run, rank, channels, least, enough = self._packed
@@ -107,14 +114,17 @@ class QuantizedConv(PackedLayer):
 
     def _padded(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
         """The same from an input that is padded already."""
-        rest = self.stride, (0,) * len(self.padding), self.dilation, self.groups, self.engine, self.kernel
-        layer = QuantizedConv(self.weight, self.weight_scale, self.bias, *rest)
+        geometry = self.stride, (0,) * len(self.padding), self.dilation, self.groups
+        how = self.engine, self.kernel, self.activation
+        layer = QuantizedConv(self.weight, self.weight_scale, self.bias, *geometry, *how)
         result: torch.Tensor = layer(F.pad(x, [pad for pad in reversed(self.padding) for _ in "lr"]), scale, zero_point)
         return result
 
     def extra_repr(self) -> str:
         shape, geometry = tuple(self.weight.shape), (self.stride, self.padding, self.dilation, self.groups)
-        return f"{shape}, stride={geometry[0]}, padding={geometry[1]}, dilation={geometry[2]}, groups={geometry[3]}"
+        return f"{shape}, stride={geometry[0]}, padding={geometry[1]}, dilation={geometry[2]}, groups={geometry[3]}" + (
+            f", {self.activation}" if self.activation else ""
+        )
 
 
 def _enough(
@@ -135,7 +145,10 @@ def _enough(
 
 
 class QuantizedLinear(PackedLayer):
-    """A linear layer; ``forward(x, scale, zero_point)`` turns ``(..., in)`` into ``(..., out)``, quantized."""
+    """A linear layer; ``forward(x, scale, zero_point)`` turns ``(..., in)`` into ``(..., out)``, quantized.
+
+    ``activation`` names one of ``ACTIVATIONS`` that ends it, which then has oneDNN's kernel.
+    """
 
     def __init__(
         self,
@@ -144,8 +157,10 @@ class QuantizedLinear(PackedLayer):
         bias: torch.Tensor | None,
         engine: str,
         kernel: str | None = None,
+        activation: str = "",
     ) -> None:
         super().__init__(weight, scale, bias, engine, kernel)
+        self.activation = activation
         self._check()
         self._checks = (weight.shape[1],)
         self.pack()
@@ -154,11 +169,17 @@ class QuantizedLinear(PackedLayer):
         check_weight(self, self.weight, self.weight_scale, self.bias, 2)
         check_bias(self, self.bias, len(self.weight))
 
+    def _safe(self, kernel: str) -> tuple[str, bool]:
+        return safe_kernel(ONEDNN if self.activation else kernel, self._rows())
+
     def _pack(self, weight: torch.Tensor) -> tuple[Any, Any]:
+        if self.activation:
+            return pack_linear(weight, self.bias, self.activation)
         return OPS.linear_prepack(weight, self.bias), LINEAR
 
     def _float(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        return F.linear(x, weight, self.bias)
+        result = F.linear(x, weight, self.bias)
+        return ACTIVATIONS[self.activation].function(result) if self.activation else result
 
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
         packed, run, features = self._packed
@@ -179,7 +200,9 @@ class QuantizedLinear(PackedLayer):
         return result
 
     def extra_repr(self) -> str:
-        return f"in_features={self.weight.shape[1]}, out_features={self.weight.shape[0]}"
+        return f"in_features={self.weight.shape[1]}, out_features={self.weight.shape[0]}" + (
+            f", {self.activation}" if self.activation else ""
+        )
 
 
 class QuantizedConstant(nn.Module):

@@ -27,8 +27,6 @@ class Batches(CalibrationDataReader):
 def build(model: nn.Module, batches: list[torch.Tensor], stages: Stages) -> Built:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    # what spins would disturb the systems whose turn it is
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     with tempfile.TemporaryDirectory() as folder:
         exported, ready, quantized = (Path(folder) / name for name in ("float.onnx", "ready.onnx", "int8.onnx"))
         with stages.quantizing():
