@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +32,9 @@ class LastBatch:
     def run(self, model: nn.Module) -> Any:
         """What a model gives for the batch now; what it remembers stays."""
         args, kwargs = cloned(self.arguments)
-        with torch.no_grad(), kept_random(), kept_buffers(model), kept_attributes(model):
+        with torch.no_grad(), kept_random(), kept_buffers(model), kept_attributes(model), warnings.catch_warnings():
+            # it is no call of the user's, who is told in the first one that is
+            warnings.simplefilter("ignore")
             torch.set_rng_state(self.random)
             return model(*args, **kwargs)
 
@@ -63,7 +66,9 @@ def check_amount(name: str, report: Report, samples: int) -> None:
 def copied(model: nn.Module) -> nn.Module:
     """A copy to run in place of a model, or the model itself if it can't be copied."""
     try:
-        return copy.deepcopy(model)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return copy.deepcopy(model)
     except Exception:
         return model
 

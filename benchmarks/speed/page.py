@@ -12,8 +12,8 @@ from speed.tables import Results
 TEMPLATE = Path(__file__).resolve().parent / "template.md"
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PARTIAL = """
-**These are not the results of a whole run:** parts were left out, or measured apart, beside other work, and with threads
-that sleep between kernels.
+**These are not the results of a whole run:** parts were left out, or measured apart, beside other work, and with
+threads that sleep between kernels.
 """
 PEERS = ("torch.ao-x86", "torchao-inductor", "onnxruntime", "openvino")
 COSTS = ("fxq-x86", *PEERS)
