@@ -119,13 +119,30 @@ def _remedy(registry: Registry, name: str) -> str:
 
 def distribution_for(engine: str) -> str | None:
     """The distribution to install for an engine: what the extra of that name in fxq-core's own metadata requires."""
-    for requirement in engine_requirements():
+    for requirement in _requirements():
         if requirement.marker is not None and requirement.marker.evaluate({"extra": str(engine)}):
             return requirement.name
     return None
 
 
-def engine_requirements() -> list[Requirement]:
+def torchs_distributions() -> list[str]:
+    """The distributions for the engines that torch has a name for, in this build of it or another."""
+    try:
+        extras = importlib_metadata.metadata("fxq-core").get_all("Provides-Extra") or []
+    except importlib_metadata.PackageNotFoundError:
+        return []
+    return sorted({dist for extra in extras if _is_torchs(extra) and (dist := distribution_for(extra))})
+
+
+def _is_torchs(engine: str) -> bool:
+    try:
+        torch.backends.quantized._get_qengine_id(engine)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _requirements() -> list[Requirement]:
     """What the extras of fxq-core's own metadata require of engines: extras that are no engine's need no plugin."""
     try:
         requirements = map(Requirement, importlib_metadata.requires("fxq-core") or [])

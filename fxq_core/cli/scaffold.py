@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from fxq_core.discovery import CORE
-from fxq_core.engines import engine_requirements
+from fxq_core.engines import torchs_distributions
 from fxq_core.errors import FxqError
 from fxq_core.registry import Registry
 
@@ -93,8 +93,8 @@ def render(kind: str, dist: str, api_version: str) -> dict[str, str]:
     core = importlib_metadata.metadata(CORE)
     oldest_python = core["Requires-Python"].removeprefix(">=")
     short, module = dist.removeprefix(PREFIX), module_of(dist)
-    engines = sorted({requirement.name for requirement in engine_requirements()})
-    # a pattern needs an engine to be tested with; engines and observers bring all that their tests take
+    engines = torchs_distributions()
+    # a pattern is lowered for torch's engines and tested with them; engines and observers bring what their tests take
     testing = [f"{CORE}[testing]", *(engines if kind == "pattern" else [])]
     values = {
         "dist": dist,
