@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import fx, nn
 
-from fxq_core.dtypes import unfit
+from fxq_core.dtypes import CONVERT, unfit
 from fxq_core.errors import FxqError, InputError, one_line
 from fxq_core.program import Program
 from fxq_core.types import QParams
 
-CONVERT = "convert the float model before it is quantized, not the quantized one"
 # in a node's meta: the name of the node of the float graph whose value it holds
 SOURCE = "fxq_source"
 

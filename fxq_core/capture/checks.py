@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from fxq_core.capture.calls import Arguments
-from fxq_core.dtypes import COMPLEX, tensors_in, unfit
+from fxq_core.dtypes import COMPLEX, elsewhere, unfit
 from fxq_core.errors import CaptureError
 from fxq_core.quantized_module import QuantizedModule
 
@@ -55,9 +55,8 @@ def check_arguments(arguments: Arguments) -> None:
     Raises:
         CaptureError: an argument, or a tensor in one, is not on the CPU.
     """
-    for name, tensor in tensors_in(*arguments):
-        if tensor.device.type != "cpu":
-            raise CaptureError(f"argument {name} is on device {tensor.device}; move it with .cpu()")
+    if reason := elsewhere(*arguments):
+        raise CaptureError(reason)
 
 
 def check_dtypes(arguments: Arguments) -> None:

@@ -50,44 +50,36 @@ def pack_conv(
     Args:
         geometry: stride, padding, dilation and groups.
     """
-    name, algorithm, _ = ACTIVATIONS[activation]
-    *sides, groups = geometry
-    scales, zero_points = _scales(weight)
-    packed = ONEDNN.qconv_prepack(weight.int_repr(), scales, SCALE, ZERO_POINT, *sides, groups, None)
-    kernel, rest = ONEDNN.qconv_pointwise.default._op, (*sides, groups)
-
-    def run(x: torch.Tensor, packed: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
-        codes = kernel(
-            codes_of(x), x.q_scale(), x.q_zero_point(), packed, scales, zero_points, bias, *rest,
-            scale, zero_point, torch.uint8, name, [], algorithm,
-        )  # fmt: skip
-        return from_codes(codes, scale, zero_point)
-
-    return packed, run
+    packed = ONEDNN.qconv_prepack(weight.int_repr(), _scales(weight), SCALE, ZERO_POINT, *geometry, None)
+    return packed, _runs(ONEDNN.qconv_pointwise, weight, bias, geometry, activation)
 
 
 def pack_linear(weight: torch.Tensor, bias: torch.Tensor | None, activation: str) -> tuple[Any, Any]:
     """A quantized weight of shape ``(out, in)``, packed, and what takes it."""
-    name, algorithm, _ = ACTIVATIONS[activation]
-    scales, zero_points = _scales(weight)
     packed = ONEDNN.qlinear_prepack(weight.int_repr(), None)
-    kernel = ONEDNN.qlinear_pointwise.default._op
+    return packed, _runs(ONEDNN.qlinear_pointwise, weight, bias, (), activation)
+
+
+def _runs(
+    kernel: Any, weight: torch.Tensor, bias: torch.Tensor | None, geometry: tuple[Any, ...], activation: str
+) -> Callable[..., torch.Tensor]:
+    """A call of a kernel for the weight: on a quantized tensor, the packed weight, and the qparams of the result."""
+    name, algorithm, _ = ACTIVATIONS[activation]
+    scales, zero_points = _scales(weight), torch.zeros(len(weight), dtype=torch.int64)
+    call = kernel.default._op
 
     def run(x: torch.Tensor, packed: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
-        codes = kernel(
-            codes_of(x), x.q_scale(), x.q_zero_point(), packed, scales, zero_points, bias,
+        codes = call(
+            codes_of(x), x.q_scale(), x.q_zero_point(), packed, scales, zero_points, bias, *geometry,
             scale, zero_point, torch.uint8, name, [], algorithm,
         )  # fmt: skip
         return from_codes(codes, scale, zero_point)
 
-    return packed, run
+    return run
 
 
-def _scales(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """A scale and a zero point for each output channel."""
-    channels = len(weight)
+def _scales(weight: torch.Tensor) -> torch.Tensor:
+    """A scale for each output channel."""
     if weight.qscheme() is torch.per_channel_affine:
-        scales = weight.q_per_channel_scales().float()
-    else:
-        scales = torch.full((channels,), weight.q_scale())
-    return scales, torch.zeros(channels, dtype=torch.int64)
+        return weight.q_per_channel_scales().float()
+    return torch.full((len(weight),), weight.q_scale())

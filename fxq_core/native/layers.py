@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from fxq_core.errors import InputError
-from fxq_core.native.activated import ACTIVATIONS, pack_conv, pack_linear
+from fxq_core.native.activated import pack_conv, pack_linear
 from fxq_core.native.packed import PackedLayer
-from fxq_core.native.saturation import ONEDNN, X86, safe_kernel
+from fxq_core.native.saturation import X86, safe_kernel
 from fxq_core.native.validity import check_bias, check_geometry, check_weight
 
 OPS = torch.ops.quantized
@@ -27,7 +27,7 @@ class QuantizedConv(PackedLayer):
     """A 1d, 2d or 3d convolution; ``forward(x, scale, zero_point)`` takes and gives quantized tensors.
 
     ``weight`` has shape ``(out, in / groups, *kernel)``; stride, padding and dilation have one number per dimension.
-    ``activation`` names one of ``ACTIVATIONS`` that ends a 2d one, which then has oneDNN's kernel.
+    Only a 2d one may end in an activation.
     """
 
     def __init__(
@@ -43,13 +43,8 @@ class QuantizedConv(PackedLayer):
         kernel: str | None = None,
         activation: str = "",
     ) -> None:
-        super().__init__(weight, scale, bias, engine, kernel)
-        self.activation = activation
+        super().__init__(weight, scale, bias, engine, kernel, activation)
         self.stride, self.padding, self.dilation, self.groups = stride, padding, dilation, groups
-        self._check()
-        enough = _enough(weight.shape[2:], padding, dilation) if engine in X86 else ()
-        least = tuple((dim, size) for dim, size in enumerate(self._least(), start=2) if size > 1)
-        self._checks = weight.dim(), weight.shape[1] * groups, least, enough
         self.pack()
 
     def _check(self) -> None:
@@ -58,13 +53,18 @@ class QuantizedConv(PackedLayer):
         check_geometry(self, self.weight.dim() - 2, len(self.weight), self.groups, numbers)
         check_bias(self, self.bias, len(self.weight))
 
+    def _needs(self) -> tuple[Any, ...]:
+        """The rank, the channels, and by dimension the sizes below which an image is too small, or is padded here."""
+        least = tuple((dim, size) for dim, size in enumerate(self._least(), start=2) if size > 1)
+        enough = _enough(self.weight.shape[2:], self.padding, self.dilation) if self.engine in X86 else ()
+        return self.weight.dim(), self.weight.shape[1] * self.groups, least, enough
+
     def _least(self) -> tuple[int, ...]:
         """The smallest image in which one window fits."""
         extents = zip(self.weight.shape[2:], self.padding, self.dilation, strict=True)
         return tuple(max((size - 1) * step + 1 - 2 * pad, 1) for size, pad, step in extents)
 
     def _safe(self, kernel: str) -> tuple[str, bool]:
-        kernel = ONEDNN if self.activation else kernel
         return safe_kernel(kernel, self._rows(), self.groups, self.weight.shape[1])
 
     def _pack(self, weight: torch.Tensor) -> tuple[Any, Any]:
@@ -77,7 +77,7 @@ class QuantizedConv(PackedLayer):
     def _float(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         geometry = self.stride, self.padding, self.dilation, self.groups
         result: torch.Tensor = FLOAT_RUN[weight.dim() - 2](x, weight, self.bias, *geometry)
-        return ACTIVATIONS[self.activation].function(result) if self.activation else result
+        return result
 
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
         packed, run, rank, channels, least, enough = self._packed
@@ -120,11 +120,9 @@ class QuantizedConv(PackedLayer):
         result: torch.Tensor = layer(F.pad(x, [pad for pad in reversed(self.padding) for _ in "lr"]), scale, zero_point)
         return result
 
-    def extra_repr(self) -> str:
+    def _about(self) -> str:
         shape, geometry = tuple(self.weight.shape), (self.stride, self.padding, self.dilation, self.groups)
-        return f"{shape}, stride={geometry[0]}, padding={geometry[1]}, dilation={geometry[2]}, groups={geometry[3]}" + (
-            f", {self.activation}" if self.activation else ""
-        )
+        return f"{shape}, stride={geometry[0]}, padding={geometry[1]}, dilation={geometry[2]}, groups={geometry[3]}"
 
 
 def _enough(
@@ -145,10 +143,7 @@ def _enough(
 
 
 class QuantizedLinear(PackedLayer):
-    """A linear layer; ``forward(x, scale, zero_point)`` turns ``(..., in)`` into ``(..., out)``, quantized.
-
-    ``activation`` names one of ``ACTIVATIONS`` that ends it, which then has oneDNN's kernel.
-    """
+    """A linear layer; ``forward(x, scale, zero_point)`` turns ``(..., in)`` into ``(..., out)``, quantized."""
 
     def __init__(
         self,
@@ -159,18 +154,15 @@ class QuantizedLinear(PackedLayer):
         kernel: str | None = None,
         activation: str = "",
     ) -> None:
-        super().__init__(weight, scale, bias, engine, kernel)
-        self.activation = activation
-        self._check()
-        self._checks = (weight.shape[1],)
+        super().__init__(weight, scale, bias, engine, kernel, activation)
         self.pack()
 
     def _check(self) -> None:
         check_weight(self, self.weight, self.weight_scale, self.bias, 2)
         check_bias(self, self.bias, len(self.weight))
 
-    def _safe(self, kernel: str) -> tuple[str, bool]:
-        return safe_kernel(ONEDNN if self.activation else kernel, self._rows())
+    def _needs(self) -> tuple[Any, ...]:
+        return (self.weight.shape[1],)
 
     def _pack(self, weight: torch.Tensor) -> tuple[Any, Any]:
         if self.activation:
@@ -178,8 +170,7 @@ class QuantizedLinear(PackedLayer):
         return OPS.linear_prepack(weight, self.bias), LINEAR
 
     def _float(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        result = F.linear(x, weight, self.bias)
-        return ACTIVATIONS[self.activation].function(result) if self.activation else result
+        return F.linear(x, weight, self.bias)
 
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
         packed, run, features = self._packed
@@ -199,10 +190,8 @@ class QuantizedLinear(PackedLayer):
         result: torch.Tensor = run(x, packed, scale, zero_point)
         return result
 
-    def extra_repr(self) -> str:
-        return f"in_features={self.weight.shape[1]}, out_features={self.weight.shape[0]}" + (
-            f", {self.activation}" if self.activation else ""
-        )
+    def _about(self) -> str:
+        return f"in_features={self.weight.shape[1]}, out_features={self.weight.shape[0]}"
 
 
 class QuantizedConstant(nn.Module):

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from fxq_core.native.codes import codes_of, from_codes
+
 OPS = torch.ops.quantized
 # their kernels for channels_last tensors, of torch 2.13 at least, give wrong numbers for many groups of few values
 NOT_CHANNELS_LAST = frozenset({"group_norm", "instance_norm"})
@@ -34,7 +36,7 @@ class QuantizedNorm(nn.Module):
     def forward(self, x: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
         if x.numel() == 0:
             # some kernels would divide by the number of values
-            return torch._make_per_tensor_quantized_tensor(x.int_repr(), scale, zero_point)
+            return from_codes(codes_of(x), scale, zero_point)
         if x.dim() == 2 and self.kernel == "group_norm":
             # which takes no vectors, as the float op does
             return self.forward(x.unsqueeze(-1), scale, zero_point).squeeze(-1)

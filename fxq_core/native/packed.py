@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from fxq_core.errors import InputError
+from fxq_core.native.activated import ACTIVATIONS
 from fxq_core.native.active import Active
 from fxq_core.native.kernels import kernels
-from fxq_core.native.saturation import X86, safe_kernel, saturation_free, why_safe
+from fxq_core.native.saturation import ONEDNN, X86, safe_kernel, saturation_free, why_safe
 from fxq_core.watched import changed
 
 # in place of a kernel's name: computed by torch's float kernel, between conversions
@@ -35,13 +36,12 @@ class PackedLayer(nn.Module, abc.ABC):
         engine: the engine that the model was lowered for.
         kernel: the engine whose kernel is preferred, or "float"; the one in use is safe for the weight and the CPU.
             It is kept by copies and pickles and is no part of the state.
+        activation: the one of ``ACTIVATIONS`` that ends it, which oneDNN's kernel alone computes; or "".
     """
 
     weight: torch.Tensor
     weight_scale: torch.Tensor
     bias: torch.Tensor | None
-    # what each call needs besides the packed weight: looking up one attribute of a module takes its time
-    _checks: tuple[Any, ...]
 
     def __init__(
         self,
@@ -50,12 +50,14 @@ class PackedLayer(nn.Module, abc.ABC):
         bias: torch.Tensor | None,
         engine: str,
         kernel: str | None = None,
+        activation: str = "",
     ) -> None:
         super().__init__()
         self.register_buffer("weight", weight)
         self.register_buffer("weight_scale", scale)
         self.register_buffer("bias", None if bias is None else bias.detach().clone())
         self.engine, self.kernel = engine, engine if kernel is None else kernel
+        self.activation = activation
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
@@ -69,14 +71,19 @@ class PackedLayer(nn.Module, abc.ABC):
         """Whose kernel to pack for where one is preferred, and whether the weight must be narrowed first."""
         return safe_kernel(kernel, self._rows())
 
+    def _kernels(self) -> tuple[str, ...]:
+        """All kernels that may be preferred."""
+        return (ONEDNN,) if self.activation else kernels(self.engine)
+
     def _kernel(self) -> tuple[str, bool]:
         """``_safe`` for the preferred kernel, or for the engine's own where this build of torch lacks that."""
-        return self._safe(self.kernel if self.kernel in kernels(self.engine) else self.engine)
+        own = ONEDNN if self.activation else self.engine
+        return self._safe(self.kernel if self.kernel in self._kernels() else own)
 
     def fxq_alternatives(self) -> tuple[str, ...]:
         """The kernels that compute this layer safely, the one in use first, and "float"."""
         in_use, narrow = self._kernel()
-        safe = (name for name in kernels(self.engine) if self._safe(name) == (name, narrow))
+        safe = (name for name in self._kernels() if self._safe(name) == (name, narrow))
         first = FLOAT if self.kernel == FLOAT else in_use
         return tuple(dict.fromkeys((first, in_use, *safe, FLOAT)))
 
@@ -90,17 +97,23 @@ class PackedLayer(nn.Module, abc.ABC):
         """Refuse what a kernel can't take."""
 
     @abc.abstractmethod
+    def _needs(self) -> tuple[Any, ...]:
+        """What each call needs besides the packed weight: looking up one attribute of a module takes its time."""
+
+    @abc.abstractmethod
     def _pack(self, weight: torch.Tensor) -> tuple[Any, Any]:
         """A quantized weight and the bias, packed for the engine that is active now, and the operator that takes it."""
 
     @abc.abstractmethod
     def _float(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        """The layer's result in float."""
+        """The result in float, but for the activation."""
 
     def _in_float(self, x: torch.Tensor, weight: torch.Tensor, scale: float, zero_point: int) -> torch.Tensor:
         # int8 kernels give channels last whatever they take, and are slow on what is not
-        floats = x.dequantize().contiguous(memory_format=_layout(x))
-        return torch.quantize_per_tensor(self._float(floats, weight), scale, zero_point, torch.quint8)
+        result = self._float(x.dequantize().contiguous(memory_format=_layout(x)), weight)
+        if self.activation:
+            result = ACTIVATIONS[self.activation].function(result)
+        return torch.quantize_per_tensor(result, scale, zero_point, torch.quint8)
 
     def pack(self) -> None:
         """Bring the packed weight up to date with the buffers.
@@ -112,7 +125,7 @@ class PackedLayer(nn.Module, abc.ABC):
         self._check()
         with torch.no_grad():
             packed, run = self._widened() if self.kernel == FLOAT else self._narrowed()
-        self._packed = packed, run, *self._checks
+        self._packed = packed, run, *self._needs()
 
     def _widened(self) -> tuple[Any, Any]:
         wide = self.weight_scale.reshape(-1, *[1] * (self.weight.dim() - 1))
@@ -158,3 +171,10 @@ class PackedLayer(nn.Module, abc.ABC):
             for buffer, value in before:
                 buffer.copy_(value)
             raise
+
+    @abc.abstractmethod
+    def _about(self) -> str:
+        """Its geometry, as ``repr`` shows it."""
+
+    def extra_repr(self) -> str:
+        return ", ".join(filter(None, (self._about(), self.activation)))

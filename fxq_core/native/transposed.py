@@ -42,8 +42,6 @@ class QuantizedConvTranspose(PackedLayer):
     ) -> None:
         super().__init__(weight, scale, bias, engine)
         self.geometry = stride, padding, output_padding, dilation, groups
-        self._check()
-        self._checks = weight.dim(), weight.shape[0]
         self.pack()
 
     def _check(self) -> None:
@@ -57,6 +55,9 @@ class QuantizedConvTranspose(PackedLayer):
         groups = self.geometry[4]
         check_geometry(self, self.weight.dim() - 2, len(self.weight), groups, numbers)
         check_bias(self, self.bias, self.weight.shape[1] * groups)
+
+    def _needs(self) -> tuple[Any, ...]:
+        return self.weight.dim(), self.weight.shape[0]
 
     def _rows(self) -> torch.Tensor:
         return self.weight.reshape(1, -1)
@@ -92,6 +93,6 @@ class QuantizedConvTranspose(PackedLayer):
         result: torch.Tensor = run(x, packed, scale, zero_point)
         return result
 
-    def extra_repr(self) -> str:
+    def _about(self) -> str:
         names = ("stride", "padding", "output_padding", "dilation", "groups")
         return ", ".join((str(tuple(self.weight.shape)), *map("{}={}".format, names, self.geometry)))

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from fxq_core.dtypes import check_layer
 from fxq_core.errors import InputError
 
 LARGEST = 2**31 - 1
@@ -19,12 +20,7 @@ def check_weight(layer: Any, weight: torch.Tensor, scale: torch.Tensor, bias: to
             was.
     """
     who = type(layer).__name__
-    floats = [scale] if bias is None else [scale, bias]
-    if weight.dtype is not torch.int8 or any(tensor.dtype is not torch.float32 for tensor in floats):
-        raise InputError(
-            f"{who} holds an int8 weight with float32 scales and bias, but their dtypes were "
-            "changed; convert the float model before it is quantized, not the quantized one"
-        )
+    check_layer(layer, weight, scale, bias)
     if weight.dim() != rank if rank else weight.dim() not in (3, 4, 5):
         _refuse(who, f"its weight has {weight.dim()} dimensions")
     if weight.numel() == 0:

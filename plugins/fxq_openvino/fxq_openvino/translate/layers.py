@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from openvino import opset15 as op
 
-from fxq_core.errors import InputError
+from fxq_core.dtypes import check_layer
 from fxq_core.reference import ReferenceLayer
 from fxq_openvino.translate.values import UntranslatableError, each, floats, out, shape_of, value_of
 
@@ -52,12 +52,7 @@ def layer(input: Any, module: ReferenceLayer) -> ov.Output:
     Raises:
         InputError: the dtypes of its tensors were changed.
     """
-    tensors = [module.weight_scale] if module.bias is None else [module.weight_scale, module.bias]
-    if module.weight.dtype is not torch.int8 or any(tensor.dtype is not torch.float32 for tensor in tensors):
-        raise InputError(
-            f"{type(module).__name__} holds an int8 weight with float32 scales and bias, but their dtypes were "
-            "changed; convert the float model before it is quantized, not the quantized one"
-        )
+    check_layer(module, module.weight, module.weight_scale, module.bias)
     (x,) = floats(input)
     if module.function is F.linear:
         product = op.matmul(x, _weight(module, 1), False, True)
