@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from torch import fx
@@ -212,6 +212,16 @@ def in_float(part: PartPlan, refused: Mapping[fx.Node, Refusal]) -> PartPlan:
     held = {value for output, candidate in kept.items() for value in (*candidate.match.inputs, output)}
     groups = replace(part.groups, of={value: group for value, group in part.groups.of.items() if value in held})
     return replace(part, chosen=kept, groups=groups, verdicts=tuple(verdicts))
+
+
+def without(plan: Plan, refused: Callable[[PartPlan], Mapping[fx.Node, Refusal]]) -> Plan:
+    """The same plan with ``in_float`` applied to each part; ``refused`` says which matches of a part stay, and why."""
+    return replace(plan, parts=tuple(in_float(part, refused(part)) for part in plan.parts))
+
+
+def all_float(plan: Plan, refusal: Refusal) -> Plan:
+    """The same plan with nothing in int8."""
+    return without(plan, lambda part: dict.fromkeys(part.chosen, refusal))
 
 
 def op_text(part: fx.GraphModule, node: fx.Node) -> str:

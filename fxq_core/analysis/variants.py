@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import fx, nn
@@ -15,7 +15,7 @@ from fxq_core.discovery import CORE
 from fxq_core.lowering import Calibration, calibration, lower
 from fxq_core.matching import Refusal
 from fxq_core.placement import worthwhile
-from fxq_core.plan import ONLY_CONVERSIONS, PartPlan, Plan, in_float
+from fxq_core.plan import ONLY_CONVERSIONS, PartPlan, Plan, all_float, without
 from fxq_core.prepare import PreparedModel
 
 ALONE = Refusal("only another node is to be in int8", CORE)
@@ -74,7 +74,7 @@ class Variants:
 
     def _without(self, units: Iterable[Unit], refusal: Refusal) -> Plan:
         outputs = {output for unit in units for output in unit.outputs}
-        return _refused(self.plan, lambda part: {node: refusal for node in part.chosen if node in outputs})
+        return without(self.plan, lambda part: {node: refusal for node in part.chosen if node in outputs})
 
     def _lowered(self, plan: Plan) -> nn.Module:
         with torch.no_grad(), kept_random():
@@ -84,8 +84,7 @@ class Variants:
 def float_model(plan: Plan, prepared: PreparedModel) -> nn.Module:
     """The model with nothing in int8, in the form that a quantized one has; needs no calibration."""
     with torch.no_grad(), kept_random():
-        floats = _refused(plan, lambda part: dict.fromkeys(part.chosen, FLOAT))
-        return lower(floats, prepared, {path: {} for path in prepared.parts})
+        return lower(all_float(plan, FLOAT), prepared, {path: {} for path in prepared.parts})
 
 
 def _worthwhile(plan: Plan) -> Plan:
@@ -95,11 +94,7 @@ def _worthwhile(plan: Plan) -> Plan:
         kept = worthwhile(part.chosen)
         return {output: refusal for output in part.chosen if output not in kept}
 
-    return _refused(plan, idle)
-
-
-def _refused(plan: Plan, refused: Callable[[PartPlan], Mapping[fx.Node, Refusal]]) -> Plan:
-    return replace(plan, parts=tuple(in_float(part, refused(part)) for part in plan.parts))
+    return without(plan, idle)
 
 
 def _units(part: PartPlan) -> list[Unit]:

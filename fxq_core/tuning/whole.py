@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from torch import nn
 
 from fxq_core.capture.calls import Arguments
 from fxq_core.lowering import Calibration, lower
 from fxq_core.matching import Refusal
-from fxq_core.plan import Plan, in_float
+from fxq_core.plan import Plan, all_float
 from fxq_core.prepare import PreparedModel
 from fxq_core.tuning.cache import TuneCache
 from fxq_core.tuning.race import race
@@ -24,7 +22,6 @@ def tuned(
 ) -> nn.Module:
     """A lowered model with the fastest way for each step, or all of it in float if that is faster still."""
     tune_with(lowered, example, TuneCache(), clock)
-    parts = tuple(in_float(part, dict.fromkeys(part.chosen, FLOAT_IS_FASTER)) for part in plan.parts)
-    floats = lower(replace(plan, parts=parts), prepared, qparams)
+    floats = lower(all_float(plan, FLOAT_IS_FASTER), prepared, qparams)
     times = race((lowered, floats), example, clock)
     return lowered if times[0] <= times[1] else floats
