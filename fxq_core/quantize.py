@@ -25,7 +25,7 @@ from fxq_core.lowering import calibration, lower
 from fxq_core.plan import Plan, make_plan
 from fxq_core.prepare import prepare
 from fxq_core.registry import Registry, load_plugins
-from fxq_core.report import report
+from fxq_core.report import stored
 from fxq_core.selfcheck import LastBatch, check_amount, check_result
 from fxq_core.tuning.whole import tuned
 
@@ -197,7 +197,7 @@ class Quantizer:
         return self._warned(lowered)
 
     def _warned(self, lowered: nn.Module) -> nn.Module:
-        check_amount(self._name, report(lowered), self.samples)
+        check_amount(self._name, stored(lowered), self.samples)
         if self._last is not None:
             check_result(self._prepared, lowered, self._last)
         return lowered

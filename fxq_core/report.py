@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -124,9 +124,7 @@ def report(qmodel: nn.Module) -> Report:
     Raises:
         FxqError: the module was not made by ``quantize()``.
     """
-    found = getattr(qmodel, REPORT, None)
-    if not isinstance(found, Report):
-        raise FxqError(f"{type(qmodel).__name__} holds no report; pass what quantize() returned")
+    found = stored(qmodel)
     parts = {part.fxq_part: part for part in qmodel.modules() if isinstance(part, QuantizedModule)}
     modules = [(path, module) for path, module in qmodel.named_modules() if hasattr(module, "fxq_packed_bytes")]
     packed = sum(module.fxq_packed_bytes() for _, module in modules)
@@ -138,6 +136,23 @@ def report(qmodel: nn.Module) -> Report:
         resident_bytes=sum(tensors.values()) + packed,
         packed_bytes=packed,
     )
+
+
+def stored(qmodel: nn.Module) -> Report:
+    """The report as it is kept in the model: without what is read from its tensors, which takes a look at each weight.
+
+    Raises:
+        FxqError: the module was not made by ``quantize()``.
+    """
+    found = getattr(qmodel, REPORT, None)
+    if not isinstance(found, Report):
+        raise FxqError(f"{type(qmodel).__name__} holds no report; pass what quantize() returned")
+    return found
+
+
+def store(qmodel: nn.Module, **more: Any) -> None:
+    """Add to the report that is kept in the model."""
+    setattr(qmodel, REPORT, replace(stored(qmodel), **more))
 
 
 def _now(row: Row, part: QuantizedModule | None) -> Row:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from torch import nn
@@ -19,7 +18,7 @@ from fxq_core.errors import ConfigError, shown
 from fxq_core.matching import Refusal
 from fxq_core.plan import Plan
 from fxq_core.prepare import PreparedModel
-from fxq_core.report import REPORT, report
+from fxq_core.report import store
 
 # the order of the nodes settles after few batches, and each costs a forward for every node
 RANKING_BATCHES = 8
@@ -102,7 +101,7 @@ class BudgetSearch:
         names = tuple(unit.name for unit in floats)
         lowered = variants.lowered(floats, self.refusal)
         trail = Budget(self.max_drop, self.reference, names, tuple(self._steps.values()))
-        setattr(lowered, REPORT, replace(report(lowered), budget=trail))
+        store(lowered, budget=trail)
         return lowered
 
     def _search(self, variants: Variants, bar: Any) -> tuple[Unit, ...]:

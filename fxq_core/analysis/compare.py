@@ -22,7 +22,7 @@ from fxq_core.groups import Groups
 from fxq_core.plan import PartPlan, Plan, op_text
 from fxq_core.quantized_module import QuantizedModule
 from fxq_core.registry import Registry, load_plugins
-from fxq_core.report import Report, Row, report
+from fxq_core.report import Report, Row, stored
 from fxq_core.types import QParams
 
 WAY_OUT = "pass the model that qmodel was made from, and a batch like the first that it was made with"
@@ -52,7 +52,7 @@ def compare(
     """
     if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or math.isnan(threshold):
         raise ConfigError(f"threshold is {shown(threshold)}; pass a number of dB")
-    found = report(qmodel)
+    found = stored(qmodel)
     parts = {m.fxq_part: m for m in qmodel.modules() if isinstance(m, QuantizedModule)}
     if found.rows and not parts:
         raise FxqError(f"engine {found.engine!r} took the graphs of qmodel as a whole; compare the outputs instead")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from tqdm import tqdm
 
 from fxq_core.capture.calls import Arguments, cloned, kept_buffers, kept_random
 from fxq_core.errors import InputError, one_line
-from fxq_core.report import REPORT, report
+from fxq_core.report import store, stored
 from fxq_core.tuning.cache import TuneCache, machine
 from fxq_core.tuning.report import TunedStep, TuneReport
 from fxq_core.tuning.timing import APART, Clock, Rival, Stage
@@ -51,7 +50,7 @@ def tune(
         FxqError: the module was not made by ``quantize()``.
         InputError: the model refuses the example inputs.
     """
-    report(qmodel)  # refuses what no quantize() returned
+    stored(qmodel)  # refuses what no quantize() returned
     cache = TuneCache() if cache is None else cache
     return tune_with(qmodel, (example_inputs, dict(kwargs or {})), cache, time.perf_counter)
 
@@ -72,7 +71,7 @@ def tune_with(qmodel: nn.Module, example: Arguments, cache: TuneCache, clock: Cl
     for part in stage.parts:
         part._fxq_compile()
     tuning = TuneReport(where, steps)
-    setattr(qmodel, REPORT, replace(report(qmodel), tuning=tuning))
+    store(qmodel, tuning=tuning)
     return tuning
 
 
