@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import fx, nn
 
 from fxq_core.capture.functional import BUILDERS, to_module
-from fxq_core.capture.graphs import add_module, follow, hold
+from fxq_core.capture.graphs import add_module, follow, hold, sizes_of
 from fxq_core.capture.values import FLOAT_ONLY, value_of
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -36,9 +36,7 @@ def views_to_reshapes(graph_module: fx.GraphModule) -> None:
 
 
 def _view_to_reshape(node: fx.Node) -> None:
-    sizes = node.args[1:]
-    flat = sizes[0] if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
-    if not node.kwargs and not any(isinstance(size, torch.dtype) for size in flat):
+    if not node.kwargs and not any(isinstance(size, torch.dtype) for size in sizes_of(node)):
         node.target = "reshape"
 
 

@@ -88,6 +88,12 @@ def follow(node: fx.Node, op: str, target: Any, args: tuple[Any, ...], kwargs: d
     node.op, node.target, node.args, node.kwargs = op, target, args, kwargs or {}
 
 
+def sizes_of(node: fx.Node) -> tuple[Any, ...]:
+    """The arguments behind the first, which torch takes one by one or as a sequence."""
+    sizes: Any = node.args[1:]
+    return tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
+
+
 def module_path(part: str, node: fx.Node) -> str:
     """The path, from the user's root, of the module that a node calls or whose forward it stands in."""
     if node.meta.get(STANDS_FOR_PART):

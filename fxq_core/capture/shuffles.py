@@ -5,12 +5,11 @@ As three ops it takes the values out of channels_last and back, which costs more
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import fx
 
+from fxq_core.capture.graphs import sizes_of
 from fxq_core.capture.values import FLOAT_ONLY, value_of
 
 RESHAPES = {"view", "reshape", torch.reshape}
@@ -47,7 +46,7 @@ def _chain(last: fx.Node) -> tuple[fx.Node, ...] | None:
     if image is None or value_of(image).rank != 4 or value_of(last).shape != value_of(image).shape:
         return None
     batch, channels, *size = value_of(image).shape
-    sizes, shape = _sizes(first), value_of(first).shape
+    sizes, shape = sizes_of(first), value_of(first).shape
     # the number of groups is written down, not computed from the input
     if len(sizes) != 5 or not isinstance(sizes[1], int) or shape != (batch, shape[1], channels // shape[1], *size):
         return None
@@ -61,18 +60,13 @@ def _before(node: fx.Node, shared: bool = False) -> fx.Node | None:
     return found if isinstance(found, fx.Node) and (shared or len(found.users) == 1) else None
 
 
-def _sizes(node: fx.Node) -> tuple[Any, ...]:
-    sizes: Any = node.args[1:]
-    return tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)) else sizes
-
-
 def _swaps(node: fx.Node) -> bool:
     """Whether a node of rank 5 exchanges groups and channels."""
     if node.kwargs or value_of(node).rank != 5:
         return False
     if node.target in SWAPS:
         return set(node.args[1:]) == {1, 2}
-    return node.target in PERMUTES and _sizes(node) == (0, 2, 1, 3, 4)
+    return node.target in PERMUTES and sizes_of(node) == (0, 2, 1, 3, 4)
 
 
 def _erase(graph: fx.Graph, node: fx.Node) -> None:
