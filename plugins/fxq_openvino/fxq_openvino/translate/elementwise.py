@@ -37,10 +37,6 @@ def binary(make: Callable[[ov.Output, ov.Output], Any], plain: Callable[[Any, An
     return translate
 
 
-def relu(input: Any) -> ov.Output:
-    return out(op.relu(*floats(input)))
-
-
 def relu6(input: Any) -> ov.Output:
     return clamp(input, 0.0, 6.0)
 
@@ -91,18 +87,16 @@ def gelu(input: Any, approximate: str = "none") -> ov.Output:
     return out(op.gelu(*floats(input), "tanh" if approximate == "tanh" else "erf"))
 
 
-def softmax(input: Any, dim: Any = None, dtype: None = None) -> ov.Output:
-    if dtype is not None or dim is None:
-        raise UntranslatableError("its dimension or its dtype is left to torch")
-    (x,) = floats(input)
-    return out(op.softmax(x, along(dim, len(x.shape))))
+def over(make: Callable[[ov.Output, int], Any]) -> Callable[..., ov.Output]:
+    """A translation to an op that normalizes over one dimension."""
 
+    def translate(input: Any, dim: Any = None, dtype: None = None) -> ov.Output:
+        if dtype is not None or dim is None:
+            raise UntranslatableError("its dimension or its dtype is left to torch")
+        (x,) = floats(input)
+        return out(make(x, along(dim, len(x.shape))))
 
-def log_softmax(input: Any, dim: Any = None, dtype: None = None) -> ov.Output:
-    if dtype is not None or dim is None:
-        raise UntranslatableError("its dimension or its dtype is left to torch")
-    (x,) = floats(input)
-    return out(op.log_softmax(x, along(dim, len(x.shape))))
+    return translate
 
 
 def power(input: Any, exponent: Any) -> Any:

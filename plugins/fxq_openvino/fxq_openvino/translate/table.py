@@ -36,7 +36,7 @@ def _families() -> Iterator[tuple[str, Any]]:
         "group_norm": e.group_norm,
         "instance_norm": e.instance_norm,
         "matmul": layers.matmul,
-        "softmax": e.softmax,
+        "softmax": e.over(op.softmax),
         "silu": e.unary(op.swish),
         "gelu": e.gelu,
         "prelu": e.prelu,
@@ -82,7 +82,7 @@ def _spellings() -> Iterator[tuple[Any, Translate]]:
     for spellings, translate in (
         ({"view"}, m.reshape),
         ({"float"}, m.to_float),
-        (s.RELU, e.relu),
+        (s.RELU, e.unary(op.relu)),
         (s.RELU6, e.relu6),
         (s.HARDTANH, e.hardtanh),
         (s.CLAMP, e.clamp),
@@ -96,7 +96,7 @@ def _spellings() -> Iterator[tuple[Any, Translate]]:
         ({torch.abs, "abs"}, e.unary(op.abs)),
         ({torch.neg, "neg", operator.neg}, e.unary(op.negative)),
         ({nn.Softplus, F.softplus}, e.softplus),
-        ({nn.LogSoftmax, F.log_softmax, torch.log_softmax, "log_softmax"}, e.log_softmax),
+        ({nn.LogSoftmax, F.log_softmax, torch.log_softmax, "log_softmax"}, e.over(op.log_softmax)),
         # a check of what the graph was captured with, which is made when a model is built
         ({require_pieces}, require_pieces),
         ({torch.sum, "sum"}, e.reduction(op.reduce_sum)),
