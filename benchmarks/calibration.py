@@ -17,16 +17,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from calibration_networks import residuals, resnet18, stack
+from torch import nn
 
-import fxq_core as fxq
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+import fxq_core as fxq  # noqa: E402
+
+from networks.mobilenet import InvertedResidual  # noqa: E402 (in the folder of the tests)
+from networks.resnet import ResNet18  # noqa: E402
+from speed import memory  # noqa: E402
+from speed.chart import COLOURS, curves  # noqa: E402
+from speed.models.stack import Stack  # noqa: E402
+
+DOCS = ROOT / "docs"
+MIB = 2**20
 BATCHES = (1, 16)
 ROUNDS = {1: 11, 16: 3}
 LAYERS = (51, 99, 201, 399)
-NETWORKS = {"convolution, batch norm, ReLU": stack, "inverted residuals": residuals}
-COLORS = ("#1f77b4", "#d62728")
+NETWORKS: dict[str, Callable[[int], nn.Module]] = {
+    "convolution, batch norm, ReLU": lambda layers: Stack(layers, 8),
+    "inverted residuals": lambda layers: nn.Sequential(*(InvertedResidual(8, 8, 1, 2) for _ in range(layers // 3))),
+}
 # every large tensor is memory of its own that goes back when it is freed, so the process holds what tensors hold
 EXACT = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 PAGE = """# What calibration costs
@@ -63,7 +75,7 @@ def timed(call: Callable[[], Any]) -> float:
 
 def observing_ratio(batch: int) -> float:
     """The median time of observing a batch over that of a float forward."""
-    model, x = resnet18(), torch.randn(batch, 3, 224, 224)
+    model, x = ResNet18().eval(), torch.randn(batch, 3, 224, 224)
     quantizer = fxq.Quantizer(model, x[:1], engine="x86")
     with torch.no_grad():
         model(x)
@@ -72,51 +84,44 @@ def observing_ratio(batch: int) -> float:
     return statistics.median(observing / forward for forward, observing in pairs)
 
 
-def resident(field: str) -> float:
-    """The memory of this process in MiB: now (``VmRSS``) or at its peak (``VmHWM``)."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field))
-    return int(line.split()[1]) / 1024
-
-
 def peaks(batch: int, way: str) -> list[float]:
     """The peak of three batches over the level before them, and over that with the model loaded, in MiB."""
-    model, x = resnet18(), torch.randn(batch, 3, 224, 224)
+    model, x = ResNet18().eval(), torch.randn(batch, 3, 224, 224)
     registry = fxq.load_plugins()
     with torch.no_grad():
         model(x[:1, :, :32, :32])  # what torch sets up once
-    reset = Path("/proc/self/clear_refs")
-    reset.write_text("5")
-    loaded = resident("VmRSS")
+    memory.forget_peak()
+    loaded = memory.resident()
     call = model if way == "forward" else fxq.Quantizer(model, x, engine="x86", registry=registry).observe
-    capture = resident("VmHWM")
-    reset.write_text("5")
-    before = resident("VmRSS")
+    capture = memory.peak()
+    memory.forget_peak()
+    before = memory.resident()
     with torch.no_grad():
         for _ in range(3):
             call(x)
-    peak = resident("VmHWM")
-    return [peak - before, max(capture, peak) - loaded]
+    peak = memory.peak()
+    return [(peak - before) / MIB, (max(capture, peak) - loaded) / MIB]
 
 
-def memory(batch: int, way: str) -> list[float]:
+def measured_apart(batch: int, way: str) -> list[float]:
     command = [sys.executable, __file__, str(batch), way]
     done = subprocess.run(command, env={**os.environ, **EXACT}, check=True, capture_output=True, text=True)
     found: list[float] = json.loads(done.stdout)
     return found
 
 
-def quantizing(make: Callable[[int], torch.nn.Module], layers: int) -> float:
+def quantizing(make: Callable[[int], nn.Module], layers: int) -> float:
     """The time to quantize in ms per layer: the less of two."""
-    model, x = make(layers), torch.randn(1, 8, 8, 8)
+    model, x = make(layers).eval(), torch.randn(1, 8, 8, 8)
     return min(timed(lambda: fxq.quantize(model, [x], engine="x86")) for _ in range(2)) / layers * 1e3
 
 
 def measure() -> dict[str, Any]:
     costs = []
     for batch in BATCHES:
-        (forward, _), (observing, whole) = memory(batch, "forward"), memory(batch, "observe")
+        (forward, _), (observing, whole) = measured_apart(batch, "forward"), measured_apart(batch, "observe")
         costs.append([batch, observing_ratio(batch), forward, observing, observing / forward, whole])
-    quantizing(stack, LAYERS[0])  # what is done once in a process
+    quantizing(NETWORKS[next(iter(NETWORKS))], LAYERS[0])  # what is done once in a process
     growth = {name: [quantizing(make, layers) for layers in LAYERS] for name, make in NETWORKS.items()}
     return {"torch": torch.__version__, "costs": costs, "layers": LAYERS, "growth": growth}
 
@@ -134,24 +139,9 @@ def page(found: dict[str, Any]) -> str:
 
 
 def chart(found: dict[str, Any]) -> str:
-    """An SVG of 480 by 240: a line per network, both axes from 0."""
-    most, top = max(found["layers"]), 1.2 * max(map(max, found["growth"].values()))
-
-    def at(layers: float, ms: float) -> tuple[int, int]:
-        return round(40 + 420 * layers / most), round(210 - 190 * ms / top)
-
-    marks = [(at(n, 0)[0], 225, "middle", str(n)) for n in (0, *found["layers"])]
-    marks += [(35, at(0, ms)[1] + 4, "end", f"{ms}") for ms in range(int(top) + 1)]
-    marks += [(45, 12, "start", "ms per convolution"), (455, 238, "end", "convolutions")]
-    lines = []
-    for position, (color, (name, times)) in enumerate(zip(COLORS, found["growth"].items(), strict=True)):
-        points = " ".join("{},{}".format(*at(*point)) for point in zip(found["layers"], times, strict=True))
-        lines.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="2"/>')
-        lines.append(f'<text x="60" y="{180 + 16 * position}" fill="{color}">{name}</text>')
-    texts = [f'<text x="{x}" y="{y}" text-anchor="{anchor}">{text}</text>' for x, y, anchor, text in marks]
-    head = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 480 240" font-family="sans-serif" font-size="11">'
-    axes = '<rect width="480" height="240" fill="white"/><path d="M40,20V210H460" fill="none" stroke="black"/>'
-    return "\n".join((head, axes, *texts, *lines, "</svg>", ""))
+    lines = {name: list(zip(found["layers"], times, strict=True)) for name, times in found["growth"].items()}
+    colours = dict(zip(lines, COLOURS[2::3], strict=False))
+    return curves(lines, colours, {layers: str(layers) for layers in found["layers"]}, "ms per convolution")
 
 
 if __name__ == "__main__":

@@ -112,35 +112,42 @@ def ratios(results: Results, batch: str) -> str:
 
 def growth(results: Results, fact: str, label: str) -> str:
     """A line per system over the number of layers."""
+    depths = {int(name.removeprefix("stack")): STACKS[name].title for name in results["depth"]}
     lines: dict[str, list[tuple[int, float]]] = {
         system: [
-            (int(name.removeprefix("stack")), value)
-            for name, stack in results["depth"].items()
+            (depth, value)
+            for depth, stack in zip(depths, results["depth"].values(), strict=True)
             if (value := depth_value(stack, system, fact)) is not None
         ]
         for system in growing(results)
     }
     lines = {system: points for system, points in lines.items() if points}
+    return curves(lines, coloured(results, lines), depths, label)
+
+
+def curves(
+    lines: Mapping[str, Sequence[tuple[int, float]]],
+    colours: Mapping[str, str],
+    marks: Mapping[int, str],
+    label: str,
+) -> str:
+    """A line per name through its points, each with a title; ``marks`` are what stands below the plot, and where."""
     bottom = TOP + 300
-    across = Axis(*around(int(name.removeprefix("stack")) for name in results["depth"]), LEFT, WIDTH - RIGHT)
+    across = Axis(*around(marks), LEFT, WIDTH - RIGHT)
     up = Axis(*around(value for points in lines.values() for _, value in points), bottom, TOP)
-    colours = coloured(results, lines)
     parts = legend(colours)
     for tick in up.ticks():
         parts += [
             line(LEFT, up.at(tick), WIDTH - RIGHT, up.at(tick), "#dddddd"),
             text(LEFT - 8, up.at(tick) + 4, f"{tick:g}", "end"),
         ]
-    for name in results["depth"]:
-        x = across.at(int(name.removeprefix("stack")))
-        parts.append(text(x, bottom + 16, STACKS[name].title, "middle"))
-    for system, points in lines.items():
+    parts += [text(across.at(x), bottom + 16, mark, "middle") for x, mark in marks.items()]
+    for name, points in lines.items():
         places = [(across.at(x), up.at(y)) for x, y in points]
         path = " ".join(f"{x},{y}" for x, y in places)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colours[system]}" stroke-width="2"/>')
+        parts.append(f'<polyline points="{path}" fill="none" stroke="{colours[name]}" stroke-width="2"/>')
         parts += [
-            dot(x, y, colours[system], f"{system}: {value:.3g}")
-            for (x, y), (_, value) in zip(places, points, strict=True)
+            dot(x, y, colours[name], f"{name}: {value:.3g}") for (x, y), (_, value) in zip(places, points, strict=True)
         ]
     parts.append(text(LEFT - 8, TOP - 14, label, "end"))
     return svg(bottom + 28, parts)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
+
+from fxq_core.cpu import cpuinfo
 
 FLAGS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "amx_int8")
 PACKAGES = ("fxq-core", "torch", "torchao", "onnxruntime", "openvino", "nncf")
 
 
 def facts() -> dict[str, Any]:
-    lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
-    cpu = {name.strip(): value.strip() for name, _, value in lines}
+    cpu = cpuinfo()
     flags = cpu.get("flags", "").split()
     return {
         "cpu": cpu.get("model name", platform.machine()),
