@@ -99,6 +99,19 @@ def test_where_onednn_would_be_wrong_there_are_two_steps(engine: str, registry: 
     assert all(difference.codes <= 1 for difference in found.differences(torch.randn(2, 4, 6, 8)).values())
 
 
+@pytest.mark.parametrize(("least", "together"), [(4 * 12 * 9 * 9, True), (4 * 12 * 9 * 9 + 1, False)])
+def test_what_gives_few_numbers_is_two_steps(
+    engine: str, registry: fxq.Registry, least: int, together: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if engine in FUSING:
+        monkeypatch.setattr("fxq_fbgemm.fused.LEAST", {"conv2d": least})
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(**CONVOLUTIONS["dense"]), nn.Hardswish(), nn.Conv2d(12, 2, 1))
+    lowered = agreement(engine, registry, model, torch.randn(4, 8, 9, 9)).lowered
+    two = ["conv2d", "hardswish", "conv2d"]
+    assert patterns(lowered) == (["conv2d_hardswish"] * 2 + ["conv2d"] if engine in FUSING and together else two)
+
+
 def test_what_something_else_reads_too_is_a_step_of_its_own(engine: str, registry: fxq.Registry) -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from torch import fx, nn
 
 from fxq_core import Lowering, LoweringContext, Match, Pattern
+from fxq_core.capture.values import value_of
 from fxq_core.families import CLAMPED, IN_FLOAT, OWN_RANGE
 from fxq_core.native.activated import available
 from fxq_core.native.layers import QuantizedConv, QuantizedLinear
@@ -20,6 +22,9 @@ ENGINES = ("x86", "onednn")
 LAYERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"conv2d": ("silu", "hardswish"), "linear": ("silu", "hardswish", "gelu")}
 )
+
+# how many numbers must come out: a call finds its kernel anew, which takes about 40 us, longer than few activations
+LEAST: Mapping[str, int] = MappingProxyType({"conv2d": 2**18, "linear": 2**17})
 
 
 def patterns() -> Iterator[Pattern]:
@@ -40,8 +45,10 @@ def lowerings() -> Iterator[Lowering]:
 
 def reject(match: Match) -> str | None:
     layer: Any = match.modules[0]
-    several = isinstance(layer, nn.Conv2d) and layer.weight.shape[1] == 1 and layer.out_channels > layer.groups
-    return "oneDNN is wrong for groups of one input and several outputs" if several else None
+    if isinstance(layer, nn.Conv2d) and layer.weight.shape[1] == 1 and layer.out_channels > layer.groups:
+        return "oneDNN is wrong for groups of one input and several outputs"
+    outputs, least = math.prod(value_of(match.output).shape), LEAST[match.pattern.name.partition("_")[0]]
+    return f"two kernels are faster for {outputs} numbers" if outputs < least else None
 
 
 def emit(match: Match, ctx: LoweringContext) -> fx.Node:
