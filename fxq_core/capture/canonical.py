@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from typing import Any
 
 import torch
@@ -18,13 +18,15 @@ CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 def canonicalize(graph_module: fx.GraphModule) -> None:
     """Rewrite the ops of a graph to the form that patterns are written for, in place; results stay the same."""
-    calls = Counter(str(node.target) for node in graph_module.graph.nodes if node.op == "call_module")
-    padded: dict[str, str] = {}
     for node in list(graph_module.graph.nodes):
         if node.op == "call_function" and node.target in BUILDERS:
             to_module(graph_module, node)
+    calls: dict[str, list[fx.Node]] = defaultdict(list)
+    for node in graph_module.graph.nodes:
         if node.op == "call_module" and type(graph_module.get_submodule(str(node.target))) in CONVOLUTIONS:
-            _pad_in_numbers(graph_module, node, calls, padded)
+            calls[str(node.target)].append(node)
+    for path, nodes in calls.items():
+        _pad_in_numbers(graph_module, path, nodes)
 
 
 def views_to_reshapes(graph_module: fx.GraphModule) -> None:
@@ -40,31 +42,36 @@ def _view_to_reshape(node: fx.Node) -> None:
         node.target = "reshape"
 
 
-def _pad_in_numbers(graph_module: fx.GraphModule, node: fx.Node, calls: Counter[str], padded: dict[str, str]) -> None:
+def _pad_in_numbers(graph_module: fx.GraphModule, path: str, calls: list[fx.Node]) -> None:
     """Paddings by name become numbers; what a kernel can't pad itself becomes an op of its own.
 
-    ``calls`` is how often each module of the graph was called before any of this, and ``padded`` which module already
-    stands for another.
+    All calls of a convolution go on sharing one.
     """
-    path = str(node.target)
     conv: Any = graph_module.get_submodule(path)
     if conv.padding_mode == "zeros" and not isinstance(conv.padding, str):
         return
     sides = list(conv._reversed_padding_repeated_twice)  # last dimension first, before and after
     within = conv.padding_mode == "zeros" and sides[0::2] == sides[1::2]
+    mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
+    sources = {node: _input(node) for node in calls}
+    batched = [node for node, source in sources.items() if value_of(source).rank == len(conv.kernel_size) + 2]
+    if not batched:
+        return
+    plain = _with_padding(conv, tuple(reversed(sides[0::2])) if within else 0)
+    there = add_module(graph_module, path, plain, replace=batched == calls)
+    for node in batched:
+        source = sources[node]
+        if not within:
+            with graph_module.graph.inserting_before(node):
+                source = graph_module.graph.call_function(F.pad, (source, sides), {"mode": mode})
+            source.meta.update(node.meta)
+        follow(node, "call_module", there, (source,))
+
+
+def _input(node: fx.Node) -> fx.Node:
     source = node.args[0] if node.args else node.kwargs["input"]
     assert isinstance(source, fx.Node)
-    if value_of(source).rank != len(conv.kernel_size) + 2:
-        return
-    if path not in padded:
-        plain = _with_padding(conv, tuple(reversed(sides[0::2])) if within else 0)
-        padded[path] = add_module(graph_module, path, plain, replace=calls[path] < 2)
-    if not within:
-        mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
-        with graph_module.graph.inserting_before(node):
-            source = graph_module.graph.call_function(F.pad, (source, sides), {"mode": mode})
-        source.meta.update(node.meta)
-    follow(node, "call_module", padded[path], (source,))
+    return source
 
 
 def _with_padding(conv: Any, padding: Any) -> nn.Module:

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import fxq_core as fxq
+
 from support.graphs import CONVS, SIZES, Written, layers
 from support.quantizing import captured, error, patterns, quantized
 
@@ -37,21 +39,29 @@ def test_paddings_may_differ_by_dimension(padding: Any, mode: str) -> None:
     captured(nn.Sequential(conv), torch.randn(2, 3, 9, 8))
 
 
+class Twice(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 2, padding="same", padding_mode="reflect")
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(F.relu(self.conv(x)))
+
+
 def test_a_convolution_with_its_own_padding_may_be_called_twice() -> None:
-    class Twice(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = nn.Conv2d(3, 3, 2, padding="same", padding_mode="reflect")
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.conv(F.relu(self.conv(x)))
-
     torch.manual_seed(0)
     model, x = Twice().eval(), torch.randn(2, 3, 6, 6)
     assert len(layers(captured(model, x).root)) == 2
     lowered = quantized(model, x)
     assert list(patterns(lowered).values()).count("conv2d") == 1
     assert error(model, lowered, x) < 0.02
+
+
+def test_a_convolution_with_its_own_padding_keeps_its_path_for_all_its_calls() -> None:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(Twice(), nn.Conv2d(3, 3, 1)), torch.randn(2, 3, 6, 6)
+    lowered = quantized(model, x, config=fxq.Config(skip=("0.conv",)))
+    assert list(patterns(lowered).values()).count("conv2d") == 1
 
 
 def test_a_subclass_with_its_own_forward_is_traced_into() -> None:
