@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def layers_of_any_size_end_in_their_activation() -> Iterator[None]:
     """Small networks stand for large ones, in which it is faster to compute both in one kernel."""
     if importlib.util.find_spec("fxq_fbgemm") is None:

@@ -149,7 +149,7 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("test_states_make_round_trips", Forgetting, "a loaded state gives qparams "),
     ("test_a_state_is_a_snapshot", WritingInto, "writes into its own state: "),
     ("test_empty_tensors_are_ignored", TakingEmpty, "an empty tensor in the stream gives count = 2, not 0"),
-    ("test_what_is_not_finite_is_refused", TakingAll, "takes [nan], which is not finite"),
+    ("test_what_is_not_finite_is_refused", TakingAll, "], which is not finite"),
     ("test_what_is_not_finite_is_refused", TakingHalf, "a tensor that was refused gives "),
     ("test_any_layout_and_dtype_is_taken", Doubling, "a tensor with float64 gives "),
     ("test_qparams_are_usable", NoZero, ", so that 0 has no code"),
