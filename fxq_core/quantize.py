@@ -83,9 +83,10 @@ class Quantizer:
                 they were before the batch.
             PluginError: an observer failed; the statistics stay too.
         """
-        args, kwargs = cloned((args, kwargs))
+        given, random = (args, kwargs), torch.get_rng_state()
+        # the model may write to what it is given
+        args, kwargs = cloned(given)
         before = self._prepared.state()
-        given, random = cloned((args, kwargs)), torch.get_rng_state()
         with torch.no_grad(), kept_random(), kept_buffers(self.prepared):
             try:
                 result = self.prepared(*args, **kwargs)
@@ -99,7 +100,8 @@ class Quantizer:
         samples = samples_of(given)
         self.samples += samples
         if samples:
-            self._last = LastBatch(given, random)
+            # and the caller to what it gave; only now, since a forward takes the most memory
+            self._last = LastBatch(cloned(given), random)
         return result
 
     def calibrate(

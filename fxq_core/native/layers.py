@@ -11,6 +11,7 @@ from torch import nn
 
 from fxq_core.errors import InputError
 from fxq_core.native.activated import pack_conv, pack_linear
+from fxq_core.native.codes import from_codes
 from fxq_core.native.packed import PackedLayer
 from fxq_core.native.saturation import X86, safe_kernel
 from fxq_core.native.validity import check_bias, check_geometry, check_weight
@@ -195,13 +196,24 @@ class QuantizedLinear(PackedLayer):
 
 
 class QuantizedConstant(nn.Module):
-    """A constant: ``codes`` (uint8) is its state; ``forward(scale, zero_point)`` gives the quantized tensor."""
+    """A constant: ``codes`` (uint8) is its state; ``forward(scale, zero_point)`` gives the quantized tensor.
+
+    It lies in the memory of the codes, and is made anew for other qparams or other codes only.
+    """
 
     codes: torch.Tensor
 
     def __init__(self, codes: torch.Tensor) -> None:
         super().__init__()
         self.register_buffer("codes", codes)
+        self._made: tuple[Any, ...] = ()
 
     def forward(self, scale: float, zero_point: int) -> torch.Tensor:
-        return torch._make_per_tensor_quantized_tensor(self.codes, scale, zero_point)
+        codes, made = self.codes, self._made
+        if not made or made[0] is not codes or made[1:3] != (scale, zero_point):
+            self._made = made = codes, scale, zero_point, from_codes(codes, scale, zero_point)
+        result: torch.Tensor = made[3]
+        return result
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_made": ()}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
 import torch
 
 from fxq_core.native.codes import codes_of, from_codes
+from fxq_core.native.layers import QuantizedConstant
 
 
 @pytest.mark.parametrize(
@@ -36,3 +38,18 @@ def test_the_memory_lives_as_long_as_a_view_of_it() -> None:
     x = from_codes(torch.full((1000,), 7, dtype=torch.uint8), 0.5, 3)
     torch.full((1000,), 9, dtype=torch.uint8)
     assert x.dequantize().unique().tolist() == [2.0]
+
+
+def test_a_constant_is_made_once_and_follows_its_codes() -> None:
+    constant = QuantizedConstant(torch.tensor([3, 5], dtype=torch.uint8))
+    made = constant(0.5, 3)
+    assert constant(0.5, 3) is made
+    assert made.dequantize().tolist() == [0.0, 1.0]
+    assert constant(0.25, 1).dequantize().tolist() == [0.5, 1.0]
+    constant.load_state_dict({"codes": torch.tensor([4, 5], dtype=torch.uint8)})
+    assert constant(0.5, 3).dequantize().tolist() == [0.5, 1.0]
+    constant.load_state_dict({"codes": torch.tensor([5, 5], dtype=torch.uint8)}, assign=True)
+    twin = copy.deepcopy(constant)
+    assert constant(0.5, 3).dequantize().tolist() == [1.0, 1.0]
+    constant.codes.fill_(3)
+    assert twin(0.5, 3).dequantize().tolist() == [1.0, 1.0]
