@@ -16,6 +16,8 @@ PARTIAL = """
 threads that sleep between kernels.
 """
 PEERS = ("torch.ao-x86", "torchao-inductor", "onnxruntime", "openvino")
+# the engine that takes whole graphs
+WHOLE = "fxq-openvino"
 COSTS = ("fxq-x86", *PEERS)
 # a model of torch.ao or torchao that is let go stays in memory
 FREED = ("float", "fxq-x86", "onnxruntime", "openvino")
@@ -39,6 +41,8 @@ def page(results: Results) -> dict[str, str]:
         peers_16=tables.speed(results, "16", _present(results, PEERS)),
         own_1=tables.speed(results, "1", own),
         own_16=tables.speed(results, "16", own),
+        whole_1=tables.beside(results, "1", WHOLE, _present(results, PEERS)),
+        whole_16=tables.beside(results, "16", WHOLE, _present(results, PEERS)),
         reasons=tables.reasons(results),
         highest=summary.highest(results),
         bounds=summary.bounds(results),

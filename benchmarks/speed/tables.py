@@ -30,6 +30,20 @@ def speed(results: Results, batch: str, systems: Sequence[str] | None = None) ->
     return table(["network", f"{baseline}, ms", *others], rows)
 
 
+def beside(results: Results, batch: str, system: str, others: Sequence[str]) -> str:
+    """A row per network: a system's time by that of the baseline, and the others' by its own."""
+    rows = []
+    for name, model in results["models"].items():
+        cells = model["batches"].get(batch, {})
+        medians = {
+            other: cells[other]["ratio"]["median"] for other in (system, *others) if "ratio" in cells.get(other, {})
+        }
+        if system in medians:
+            shares = (f"{medians[o] / medians[system]:.2f}" if o in medians else _missing(model, o) for o in others)
+            rows.append([MODELS[name].title, f"{medians[system]:.2f}", *shares])
+    return table(["network", f"{system} by {results['settings']['baseline']}", *others], rows)
+
+
 def _ratio(model: Mapping[str, Any], cells: Mapping[str, Any], system: str) -> str:
     if "ratio" in cells.get(system, {}):
         return spread(cells[system]["ratio"])

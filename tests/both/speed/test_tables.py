@@ -20,6 +20,16 @@ def test_what_was_not_measured_is_empty() -> None:
     assert tables.speed(results(), "16", ["openvino"]).splitlines()[2] == "| ResNet-18 | 20.00 |  |"
 
 
+def test_a_system_beside_the_others() -> None:
+    assert tables.beside(results(), "1", "openvino", ["float", "torchao-inductor"]) == (
+        "| network | openvino by fxq-x86 | float | torchao-inductor |\n"
+        "| --- | --: | --: | --: |\n"
+        "| ResNet-18 | 0.50 | 8.00 | fails |\n"
+        "| MobileNetV2 | 0.50 | 8.00 | fails |"
+    )
+    assert tables.beside(results(), "1", "torchao-inductor", ["float"]).count("\n") == 1
+
+
 def test_a_baseline_that_fails_is_said_to() -> None:
     found = results()
     found["models"]["resnet18"]["batches"]["1"] = {"float": {"ms": {"median": 1.0}}}
