@@ -31,6 +31,7 @@ from torch.ao.quantization import (
     QConfigMapping,
     get_default_qconfig_mapping,
 )
+from torch.ao.quantization.backend_config import get_native_backend_config
 from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 from torch.utils._pytree import tree_leaves
 
@@ -52,6 +53,8 @@ LAYERS = (
     intrinsic.quantized.ConvReLU1d, intrinsic.quantized.ConvReLU2d, intrinsic.quantized.ConvReLU3d,
     intrinsic.quantized.LinearReLU,
 )  # fmt: skip
+# what torch.ao takes if it is given none, and then makes anew each time
+BACKEND = get_native_backend_config()
 Batch = Any
 # Where both compute the same, the errors are equal. Where one rounds to other codes, which gives another draw of an
 # error of the same size, their ratio scatters by about 5 % from network to network, so its mean over a few by 2 to 3 %;
@@ -105,10 +108,10 @@ def by_torch(model: nn.Module, batches: Iterable[Batch], engine: str) -> ByTorch
     batches = list(batches)
     first = tuple(batches[0].values()) if isinstance(batches[0], dict) else batches[0]
     with Active(engine), silenced(), torch.no_grad():
-        prepared = prepare_fx(copy.deepcopy(model), qconfig_mapping(engine), first)
+        prepared = prepare_fx(copy.deepcopy(model), qconfig_mapping(engine), first, backend_config=BACKEND)
         for batch in batches:
             call(prepared, batch)
-        return ByTorch(convert_fx(prepared), engine)
+        return ByTorch(convert_fx(prepared, backend_config=BACKEND), engine)
 
 
 def minmax(registry: fxq.Registry, engine: str) -> fxq.Registry:
