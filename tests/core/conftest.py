@@ -12,6 +12,7 @@ import torch
 import fxq_core as fxq
 
 from support.distributions import Dists, load
+from support.placement import Counted
 
 
 @pytest.fixture
@@ -37,8 +38,28 @@ def core() -> fxq.Registry:
     return load()
 
 
+@pytest.fixture(scope="session")
+def counted() -> fxq.Registry:
+    """The core, and an engine whose conversions can be counted."""
+    return load(plugins=(Counted(),))
+
+
 @pytest.fixture(autouse=True)
 def torch_is_left_as_it_was() -> Iterator[None]:
     engine = torch.backends.quantized.engine
     yield
     assert torch.backends.quantized.engine == engine
+
+
+@pytest.fixture
+def torch_is_set_to_the_first() -> Iterator[None]:
+    """torch is set to ``FIRST``, and still is afterwards, whatever was chosen or refused."""
+    # a build of torch without any engine fails here, not in every test
+    from support.choosing import FIRST
+
+    before = torch.backends.quantized.engine
+    torch.backends.quantized.engine = FIRST
+    yield
+    after = torch.backends.quantized.engine
+    torch.backends.quantized.engine = before
+    assert after == FIRST

@@ -10,16 +10,12 @@ import pytest
 
 import fxq_core as fxq
 
-from support.distributions import hook, load
+from support.distributions import load, pattern
 
 Install = Callable[..., None]
 BLOCKED = "block= names it"
 DISABLED = "FXQ_DISABLE_PLUGINS is set"
 NOT_ALLOWED = "FXQ_PLUGINS does not name it"
-
-
-def pattern(name: str) -> str:
-    return hook("fxq_patterns", f"yield Pattern({name!r}, nn.CELU)")
 
 
 @pytest.fixture(autouse=True)

@@ -13,13 +13,9 @@ import pytest
 
 import fxq_core as fxq
 
-from support.distributions import Dists, hook, load
+from support.distributions import Dists, hook, load, pattern
 
 Install = Callable[..., None]
-
-
-def pattern(name: str) -> str:
-    return hook("fxq_patterns", f"yield Pattern({name!r}, nn.CELU)")
 
 
 def ours(registry: fxq.Registry) -> dict[str, str]:

@@ -12,11 +12,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 import fxq_core as fxq
 
-from support.distributions import Dists, hook, load
-
-
-def pattern(name: str) -> str:
-    return hook("fxq_patterns", f"yield Pattern({name!r}, nn.CELU)")
+from support.distributions import Dists, hook, load, pattern
 
 
 def lowering(engine: str, name: str, priority: int = 0) -> str:

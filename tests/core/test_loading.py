@@ -7,19 +7,13 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-import pluggy
 import pytest
 
 import fxq_core as fxq
-from fxq_core import discovery, hookspecs, loading
 
-from support.distributions import CORE, Dists, hook, load
+from support.distributions import CORE, Dists, hook, load, pattern
 
 Install = Callable[..., None]
-
-
-def pattern(name: str) -> str:
-    return hook("fxq_patterns", f"yield Pattern({name!r}, nn.CELU)")
 
 
 def ours(registry: fxq.Registry) -> dict[str, str]:
@@ -221,35 +215,3 @@ def test_a_plugin_that_asks_for_plugins_at_import_gets_them(install: Install) ->
     install("fxq-alpha", "from support.distributions import load\nINNER = load('alpha')\n" + pattern("a"))
     install("fxq-beta", pattern("b"))
     assert ours(load()) == {"a": "fxq-alpha 1.0", "b": "fxq-beta 1.0"}
-
-
-def deprecate(hook: str, text: str) -> types.SimpleNamespace:
-    """The specs of a later core, in which one hook is deprecated."""
-    specs = types.SimpleNamespace(**{name: spec for name, spec in vars(hookspecs).items() if name.startswith("fxq_")})
-    mark = pluggy.HookspecMarker(hookspecs.PROJECT)
-    old = types.FunctionType(getattr(specs, hook).__code__, {})
-    setattr(specs, hook, mark(old, warn_on_impl=DeprecationWarning(text)))
-    return specs
-
-
-def test_a_deprecated_hook_warns_of_each_function_that_implements_it(dists: Dists, install: Install) -> None:
-    install("fxq-alpha", pattern("a"))
-    install("fxq-beta", hook("fxq_observers", "yield ObserverSpec('o', MinMaxObserver)"))
-    text = "fxq_patterns is deprecated since core API 1.3; write fxq_shapes instead"
-    found = [one for one in discovery.find() if one.provider.dist in ("fxq-alpha", "fxq-beta")]
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        alpha, beta = (loading.load(one, deprecate("fxq_patterns", text)) for one in found)
-    (warning,) = caught
-    assert (warning.category, str(warning.message)) == (DeprecationWarning, text)
-    assert warning.filename == str(dists.file("fxq_alpha"))
-    assert "def fxq_patterns" in Path(warning.filename).read_text().splitlines()[warning.lineno]
-    assert [record.name for record in alpha.records["fxq_patterns"]] == ["a"]
-    assert [record.name for record in beta.records["fxq_observers"]] == ["o"]
-
-
-def test_where_deprecations_are_errors_a_deprecated_hook_fails_its_plugin(install: Install) -> None:
-    install("fxq-alpha", pattern("a"))
-    (found,) = (one for one in discovery.find() if one.provider.dist == "fxq-alpha")
-    failure = loading.load(found, deprecate("fxq_patterns", "it goes"))
-    assert failure.error == "DeprecationWarning: it goes"

@@ -29,6 +29,11 @@ def hook(name: str, *statements: str) -> str:
     return f"{IMPORTS}\n@hookimpl\ndef {name}():\n" + "".join(f"    {statement}\n" for statement in statements)
 
 
+def pattern(name: str) -> str:
+    """The source of a plugin with one pattern."""
+    return hook("fxq_patterns", f"yield Pattern({name!r}, nn.CELU)")
+
+
 def load(
     *block: str, plugins: tuple[Any, ...] = (), strict: bool = True, required: tuple[str, ...] = ()
 ) -> fxq.Registry:

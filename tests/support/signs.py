@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -15,6 +16,8 @@ from fxq_core.testing import LoweringSuite, Sample
 
 from support.distributions import load
 from support.plain import PlainPlugin, dequantize, lowering, quantize
+
+WHO = "sample 'softsign' on engine 'plain': "
 
 
 class Sign(nn.Module):
@@ -105,3 +108,16 @@ def suite_of(emit: Any, reject: Any = None, attributes: Any = None, **more: Any)
         **(attributes or {}),
     }
     return type("Suite", (LoweringSuite,), given)()
+
+
+def says_no(match: fxq.Match) -> str | None:
+    return "a sign is no number"
+
+
+def failure(check: str, suite: Any, sample: str = "softsign") -> str:
+    """What a check says, after the name of the sample and the engine."""
+    with pytest.raises(AssertionError) as caught:
+        getattr(suite, check)("plain", sample)
+    message = str(caught.value)
+    assert message.startswith(WHO)
+    return message.removeprefix(WHO)

@@ -4,48 +4,16 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import nn
 
 from fxq_core import spellings as s
 from fxq_core.capture.graphs import tensor_at
 
-from support.quantizing import captured, run
-
-X = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(0))
-Form = Callable[..., Any]
-
-
-class Net(nn.Module):
-    def __init__(self, form: Form) -> None:
-        super().__init__()
-        self.form = form
-        self.register_buffer("shift", torch.tensor([[0.3], [-1.7], [2.9]]))
-        self.register_buffer("counts", torch.tensor([[1], [2], [3]]))
-        self.register_buffer("bytes", torch.tensor([[1], [2], [3]], dtype=torch.uint8))
-        self.register_buffer("flags", torch.tensor([[True], [True], [True]]))
-        self.register_buffer("tiny", torch.tensor([[1e-39], [0.0], [1.0]]))
-        self.register_buffer("state", torch.ones(3, 1))
-
-    def forward(self, x: torch.Tensor) -> Any:
-        return self.form(self, x)
-
-
-def ops(form: Form, x: torch.Tensor = X) -> list[Any]:
-    """What the captured graph calls."""
-    graph: Any = captured(Net(form), x).root
-    return [node.target for node in graph.graph.nodes if node.op in ("call_function", "call_method")]
-
-
-def same(form: Form, x: torch.Tensor = X) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the captured graph gives and what the model does."""
-    return run(captured(Net(form), x).root, x), run(Net(form), x)
-
+from support.operands import Form, Net, X, ops, same
+from support.quantizing import captured
 
 NUMBERS: list[float] = [2, -3, 0.1, 1e-3, 0, math.inf, 2**31]
 EXACT: dict[str, Form] = {
@@ -217,53 +185,3 @@ def test_a_buffer_that_is_written_is_read_anew() -> None:
     root, model = captured(Net(form), X).root, Net(form)
     for _ in range(3):
         torch.testing.assert_close(root(X), model(X), rtol=2**-22, atol=2**-22)
-
-
-REDUCED: dict[str, tuple[Form, Any]] = {
-    "max [0]": (lambda m, x: x.max(1)[0], torch.amax),
-    "max values": (lambda m, x: x.max(1).values, torch.amax),
-    "max keepdim": (lambda m, x: torch.max(x, 2, keepdim=True)[0], torch.amax),
-    "max by name": (lambda m, x: torch.max(input=x, dim=-1).values, torch.amax),
-    "max numpy": (lambda m, x: x.max(axis=1, keepdims=True)[0], torch.amax),
-    "min [0]": (lambda m, x: x.min(0)[0], torch.amin),
-    "min values": (lambda m, x: torch.min(x, dim=1).values, torch.amin),
-}
-
-
-@pytest.mark.parametrize("name", REDUCED)
-def test_an_extreme_of_which_only_the_values_are_taken_is_a_reduction(name: str) -> None:
-    form, reduction = REDUCED[name]
-    found, wanted = same(form)
-    assert torch.equal(found, wanted)
-    assert ops(form) == [reduction]
-
-
-@pytest.mark.parametrize(
-    "form",
-    [
-        lambda m, x: tuple(x.max(1)),
-        lambda m, x: x.max(1)[1],
-        lambda m, x: x.min(1).indices,
-        lambda m, x: (x.max(1).values, x.max(1).indices),
-        lambda m, x: x.max(),
-        lambda m, x: x.max()[None],
-        lambda m, x: torch.max(x, m.shift),
-        lambda m, x: torch.max(x, m.shift)[0],
-        lambda m, x: torch.min(x, other=m.shift)[0],
-        lambda m, x: x.argmax(1).max(1)[0],
-    ],
-)
-def test_the_other_extremes(form: Form) -> None:
-    found, wanted = same(form)
-    pairs = zip(found, wanted, strict=True) if isinstance(found, tuple) else [(found, wanted)]
-    assert all(torch.equal(one, other) for one, other in pairs)
-
-
-def test_values_and_indices_of_one_extreme() -> None:
-    def form(m: Any, x: torch.Tensor) -> Any:
-        best = x.max(1)
-        return F.relu(best[0]), best[1]
-
-    (values, indices), (wanted, places) = same(form)
-    assert torch.equal(values, wanted)
-    assert torch.equal(indices, places)
