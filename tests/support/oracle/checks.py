@@ -14,8 +14,8 @@ from support.oracle.expected import expected, halfway
 from support.oracle.samples import SAMPLES
 from support.oracle.subjects import UNITS, calls_of
 
-# a batch in which what happens to one element of a hundred thousand is seen soon, of a size that vectors leave a rest of;
-# and how often to look
+# a batch in which what happens to one element of a hundred thousand is seen soon, and that fills no whole number of
+# vectors; and how often to look
 WIDE, SEARCHES = 201, 12
 
 

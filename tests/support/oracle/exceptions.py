@@ -17,6 +17,7 @@ ENGINES = (*NATIVE, REFERENCE.name)
 FLOAT32 = "float32 can't hold the exact result"
 TAIL = "torch adds the zero point after rounding, but before it in the last elements, which fill no vector"
 CHANNELS = "torch adds the zero point before rounding, but after it in channels that fill a vector"
+AT_ONCE = "torch multiplies by the inverse of the count and adds the zero point at once in channels that fill a vector"
 NO_KERNEL = "for some windows QNNPACK has no kernel; float32 can't hold what stands in for it"
 
 
@@ -36,6 +37,7 @@ EXCEPTIONS: Mapping[tuple[str, str], str] = MappingProxyType(
         **_on(NATIVE, TAIL, "leaky_relu"),
         **_on(X86, TAIL, "hardswish"),
         **_on(X86, CHANNELS, "avg_pool2d"),
+        **_on(X86, AT_ONCE, "adaptive_avg_pool2d"),
         **_on([QNNPACK], NO_KERNEL, "avg_pool2d"),
         **_on(("x86", "onednn"), FLOAT32, "conv2d_hardswish", "linear_hardswish", "linear_gelu"),
         **_on(

@@ -13,7 +13,7 @@ from support.oracle.codes import Codes
 
 
 def exact(call: Call) -> torch.Tensor:
-    """The result of an op in steps of the output's scale, but for 1 in 2**50: of shape and order as the op's, float64."""
+    """The result of an op in steps of the output's scale, but for 1 in 2**50; float64, and a tuple in one row."""
     known = {node: _float64(value) for node, value in call.values.items()}
 
     def load(node: fx.Node) -> Any:

@@ -66,8 +66,13 @@ def _pools() -> Iterator[tuple[str, Sample]]:
         for inside in (False, True):
             name = f"avg_pool2d of {kernel}, padded{', whole' * inside}"
             yield name, Sample("avg_pool2d", pool(F.avg_pool2d, kernel, **how, count_include_pad=inside), IMAGE)
-    for size in ((1, 1), (3, 2), (4, 5)):
-        yield f"adaptive_avg_pool2d to {size}", Sample("adaptive_avg_pool2d", pool(F.adaptive_avg_pool2d, size), IMAGE)
+    for size in ((1, 1), (3, 2), (3, 7), (4, 5)):
+        adaptive = pool(F.adaptive_avg_pool2d, size)
+        yield f"adaptive_avg_pool2d to {size}", Sample("adaptive_avg_pool2d", adaptive, IMAGE)
+    # convolutions give images with the channels last
+    for function, size in ((F.avg_pool2d, (3, 2)), (F.avg_pool2d, (2, 7)), (F.adaptive_avg_pool2d, (3, 2))):
+        plain = pool(lambda x, function, size: function(x.contiguous(), size), function, size)
+        yield f"{function.__name__} of {size}, channels first", Sample(function.__name__, plain, IMAGE)
     for dims in ((2, 3), (-1,), (1,), (1, 2)):
         yield f"mean over {dims}", Sample("mean", lambda x, dims=dims: x.mean(dims, keepdim=True), IMAGE)
     yield "max_pool2d of many channels", Sample("max_pool2d", nn.MaxPool2d(3, 2, 1), IMAGE)
