@@ -45,7 +45,7 @@ EXCEPTIONS: Mapping[tuple[str, str], str] = MappingProxyType(
             FLOAT32,
             *(f"conv{kind}{dims}d" for kind in ("", "_transpose") for dims in (1, 2, 3)),
             *("linear", "add", "sub", "mul", "cat", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool2d"),
-            *("mean", "hardswish", "interpolate", "matmul", "softmax"),
+            *("mean", "interpolate", "matmul", "softmax", "prelu"),
         ),
     }
 )
