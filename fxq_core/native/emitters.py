@@ -71,13 +71,19 @@ def _outputs(match: Match) -> int:
 
 
 def add(match: Match, ctx: LoweringContext) -> fx.Node:
-    return _clamped(match, ctx, ctx.call(OPS.add.default, *ctx.inputs, *ctx.output))
+    return _clamped(match, ctx, ctx.call(OPS.add.default, *_whole_first(match, *ctx.inputs), *ctx.output))
 
 
 def sub(match: Match, ctx: LoweringContext) -> fx.Node:
     minuend, subtrahend = ctx.inputs
     negated = ctx.call(functions.negated, subtrahend)
-    return _clamped(match, ctx, ctx.call(OPS.add.default, minuend, negated, *ctx.output))
+    return _clamped(match, ctx, ctx.call(OPS.add.default, *_whole_first(match, minuend, negated), *ctx.output))
+
+
+def _whole_first(match: Match, first: fx.Node, second: fx.Node) -> tuple[fx.Node, fx.Node]:
+    """Two addends: the kernel makes the sum as large as the first, and torch warns in each call that it was resized."""
+    whole = value_of(match.nodes[0]).shape == value_of(match.inputs[0]).shape
+    return (first, second) if whole else (second, first)
 
 
 def mul(match: Match, ctx: LoweringContext) -> fx.Node:
