@@ -16,7 +16,7 @@ from differential.parity import PARITY
 
 # torch.ao has another way to quantize a table
 EVERY = {**{name: sample for name, sample in SAMPLES.items() if sample.pattern not in WEIGHT_ONLY}, **PARITY}
-SEEDS = 6
+SEEDS = 4
 # what torch.ao computes in float here and rounds to a range of its own, and how much finer that makes it
 FINER_IN_FLOAT = {
     "clamp_max alone": 1.4,  # int8 keeps the codes of its input, of which the clamp leaves a part unused
