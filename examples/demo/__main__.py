@@ -8,13 +8,13 @@ from __future__ import annotations
 import sys
 
 import torch
-from cnns import NETWORKS
 from torch import nn
 from tqdm import tqdm
 
 import fxq_core as fxq
 from fxq_core.tables import table
 
+from cnns import NETWORKS
 from data import CALIBRATION_BATCH, CALIBRATION_BATCHES, TEST_IMAGES, Dataset, digits
 from measure import LATENCY_BATCH, quality, size, speedup
 from training import train

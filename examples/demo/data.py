@@ -23,9 +23,9 @@ class Dataset:
     test: torch.Tensor
     test_labels: torch.Tensor
 
-    def calibration(self) -> list[torch.Tensor]:
-        """Batches of images that the networks were trained on; the test images are for measuring only."""
-        return list(self.train.split(CALIBRATION_BATCH)[:CALIBRATION_BATCHES])
+    def calibration(self, first: int = 0) -> list[torch.Tensor]:
+        """Batches, from a first one on, of images that networks are trained on; the test images are for measuring."""
+        return list(self.train.split(CALIBRATION_BATCH)[first : first + CALIBRATION_BATCHES])
 
 
 def digits(seed: int, side: int = SIDE) -> Dataset:
