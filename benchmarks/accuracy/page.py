@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from data import CALIBRATION_BATCH, CALIBRATION_BATCHES, TEST_IMAGES
 
 TEMPLATE = Path(__file__).resolve().parent / "template.md"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "observers.md"
+WIDTH = 120
 # the demo's, and engines to compare on it
 NETWORK, SHOWN = "mobilenet", ("x86", "onednn", "qnnpack")
 
@@ -50,14 +52,15 @@ def conclusion(cells: Sequence[Cell], default: str) -> str:
     listed = ", ".join(f"`{name}` {means[name]:.1f} dB" for name in ranked)
     behind = means[ranked[0]] - means[default]
     rank = f"{behind:.1f} dB below the best" if behind else "the best"
-    return f"""\
-On average over networks and engines: {listed}.
-Other images move a number of the table by {sum(moved) / len(moved):.1f} dB on average and {max(moved):.1f} at most.
-
-The default of all engines is `{default}`: {rank} on average, and a single
-[outlier](faults.md) does not widen its range. On the demo's MobileNet it gives, in dB, {ours}.
-There, torch.ao gives {theirs}."""
+    paragraphs = (
+        f"On average over networks and engines: {listed}. Other images move a number of the table by "
+        f"{sum(moved) / len(moved):.1f} dB on average and {max(moved):.1f} at most, so observers that are closer than "
+        "that are as good as each other.",
+        f"The default of all engines is `{default}`, {rank} on average; a single [outlier](faults.md) does not widen "
+        f"its range. On the demo's MobileNet it gives, in dB, {ours}; torch.ao gives {theirs}.",
+    )
+    return "\n\n".join(textwrap.fill(paragraph, WIDTH) for paragraph in paragraphs)
 
 
 def write(cells: Sequence[Cell]) -> None:
-    PAGE.write_text(page(cells) + "\n", encoding="utf-8")
+    PAGE.write_text(page(cells), encoding="utf-8")
