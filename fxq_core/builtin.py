@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from fxq_core import families, reference
 from fxq_core.hookspecs import hookimpl
 from fxq_core.observers import (
+    EntropyObserver,
     HistogramObserver,
     MinMaxObserver,
     MovingAverageObserver,
@@ -52,6 +53,7 @@ class CorePlugin:
         yield ObserverSpec("moving-average", MovingAverageObserver)
         yield ObserverSpec("histogram", HistogramObserver)
         yield ObserverSpec("percentile", PercentileObserver)
+        yield ObserverSpec("entropy", EntropyObserver)
 
     @hookimpl
     def fxq_lowerings(self) -> Iterator[Lowering]:

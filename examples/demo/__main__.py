@@ -14,9 +14,9 @@ from tqdm import tqdm
 import fxq_core as fxq
 from fxq_core.tables import table
 
-from data import CALIBRATION_BATCH, CALIBRATION_BATCHES, TEST_IMAGES, Digits, digits
+from cnns import NETWORKS
+from data import CALIBRATION_BATCH, CALIBRATION_BATCHES, TEST_IMAGES, Dataset, digits
 from measure import LATENCY_BATCH, quality, size, speedup
-from networks import NETWORKS
 from training import train
 
 SEED = 0
@@ -38,7 +38,7 @@ def usable(registry: fxq.Registry) -> list[fxq.Engine]:
     return engines
 
 
-def quantize(model: nn.Module, data: Digits, engine: str, registry: fxq.Registry, title: str) -> nn.Module:
+def quantize(model: nn.Module, data: Dataset, engine: str, registry: fxq.Registry, title: str) -> nn.Module:
     batches = data.calibration()
     quantizer = fxq.Quantizer(model, batches[0], engine=engine, registry=registry)
     # quantizer.calibrate(batches) does the same, with a bar that goes away

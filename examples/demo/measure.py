@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.benchmark import Timer
 
-from data import Digits
+from data import Dataset
 
 LATENCY_BATCH = 16
 ROUNDS = 15
@@ -26,10 +26,10 @@ class Quality:
     sqnr: float
 
 
-def quality(model: nn.Module, qmodel: nn.Module, digits: Digits) -> Quality:
+def quality(model: nn.Module, qmodel: nn.Module, data: Dataset) -> Quality:
     with torch.no_grad():
-        expected, found = model(digits.test), qmodel(digits.test)
-    right = [(logits.argmax(1) == digits.test_labels).double().mean().item() * 100 for logits in (expected, found)]
+        expected, found = model(data.test), qmodel(data.test)
+    right = [(logits.argmax(1) == data.test_labels).double().mean().item() * 100 for logits in (expected, found)]
     ratio = expected.double().square().sum() / (expected - found).double().square().sum()
     return Quality(*right, 10 * torch.log10(ratio).item())
 
@@ -41,12 +41,12 @@ def size(model: nn.Module) -> int:
     return file.tell()
 
 
-def speedup(model: nn.Module, qmodel: nn.Module, digits: Digits) -> float:
+def speedup(model: nn.Module, qmodel: nn.Module, data: Dataset) -> float:
     """Median latency of the float model over that of the int8 one, on ``LATENCY_BATCH`` images.
 
     The two take turns, so that whatever else the machine does meets both.
     """
-    images = digits.test[:LATENCY_BATCH]
+    images = data.test[:LATENCY_BATCH]
     timers = [Timer("model(images)", globals={"model": m, "images": images}) for m in (model, qmodel)]
     with torch.no_grad():
         counts = [max(1, round(SECONDS_PER_ROUND / timer.timeit(3).mean)) for timer in timers]

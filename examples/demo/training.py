@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from data import Digits
+from data import Dataset
 
 EPOCHS = 12
 BATCH = 32
@@ -18,17 +18,17 @@ WEIGHT_DECAY = 1e-3
 SHIFT = 1
 
 
-def train(build: Callable[[], nn.Module], digits: Digits, seed: int, name: str) -> nn.Module:
+def train(build: Callable[[], nn.Module], data: Dataset, seed: int, name: str) -> nn.Module:
     """A network trained from scratch, in eval mode; the same seed gives the same network."""
     torch.manual_seed(seed)
     model = build().train()
-    steps = EPOCHS * (len(digits.train) // BATCH)
+    steps = EPOCHS * (len(data.train) // BATCH)
     optimizer = torch.optim.SGD(model.parameters(), RATE, momentum=0.9, nesterov=True, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
     with tqdm(total=steps, desc=f"train {name}", unit="batch") as progress:
         for _ in range(EPOCHS):
-            for rows in torch.randperm(len(digits.train))[: steps // EPOCHS * BATCH].split(BATCH):
-                loss = nn.functional.cross_entropy(model(moved(digits.train[rows])), digits.train_labels[rows])
+            for rows in torch.randperm(len(data.train))[: steps // EPOCHS * BATCH].split(BATCH):
+                loss = nn.functional.cross_entropy(model(moved(data.train[rows])), data.train_labels[rows])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()

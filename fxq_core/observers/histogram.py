@@ -107,12 +107,10 @@ def _log2(number: float) -> int:
     return math.frexp(number)[1] - 1 if number > 0 else FINEST
 
 
-class HistogramObserver(Histogram):
-    """The range with the smallest mean squared error between the values and their codes.
+class HistogramWithZeros(Histogram):
+    """A histogram for costs of rounding, from which values of exactly 0 are left out: they have a code.
 
-    Every pair of ``CUTS`` candidate ends is tried. A value inside costs ``scale**2 / 12``, the variance of rounding;
-    a value outside costs its squared distance to the nearer end. A value of exactly 0 costs nothing: it has a code;
-    ``zeros`` is how many there were.
+    ``zeros`` is how many there were; ``counts`` has them.
     """
 
     STATE = (*Histogram.STATE, "zeros")
@@ -128,6 +126,14 @@ class HistogramObserver(Histogram):
     def absorb(self, other: Any) -> None:
         super().absorb(other)
         self.zeros += other.zeros
+
+
+class HistogramObserver(HistogramWithZeros):
+    """The range with the smallest mean squared error between the values and their codes.
+
+    Every pair of ``CUTS`` candidate ends is tried. A value inside costs ``scale**2 / 12``, the variance of rounding;
+    a value outside costs its squared distance to the nearer end.
+    """
 
     def range(self) -> tuple[float, float]:
         if self.low == self.high:

@@ -191,5 +191,5 @@ def test_an_engine_that_wants_an_unknown_observer_is_told_so(field: str) -> None
         fxq.Quantizer(MODELS["chain"].eval(), X, "strange", registry=found)
     assert str(caught.value) == (
         "engine 'strange' of strange wants observer 'crystal', which no plugin provides; "
-        "installed: histogram, minmax, moving-average, percentile"
+        "installed: entropy, histogram, minmax, moving-average, percentile"
     )

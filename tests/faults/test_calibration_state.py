@@ -152,7 +152,7 @@ def test_C11_ctrl_c_leaves_the_float_model_untouched(registry: fxq.Registry) -> 
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
 
 
-@pytest.mark.parametrize("name", ["minmax", "histogram", "percentile"])
+@pytest.mark.parametrize("name", ["minmax", "histogram", "entropy", "percentile"])
 def test_C12_merged_shards_are_one_pass(name: str, registry: fxq.Registry) -> None:
     given, rules = batches(9), (fxq.Rule("*", observer=name),)
     whole = quantizer(registry, rules=rules).calibrate(given)

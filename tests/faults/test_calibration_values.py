@@ -12,7 +12,7 @@ import fxq_core as fxq
 from fxq_core.observers import MinMaxObserver
 
 NAN, INF = float("nan"), float("inf")
-OBSERVERS = ("minmax", "moving-average", "histogram", "percentile")
+OBSERVERS = ("minmax", "moving-average", "histogram", "entropy", "percentile")
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(32, 4, generator=GENERATOR)
 
@@ -101,7 +101,7 @@ def test_C1_every_scale_is_finite_and_normal(size: float, name: str, registry: f
     assert 0 <= zero_point <= 255
 
 
-@pytest.mark.parametrize("name", ["minmax", "histogram", "percentile"])
+@pytest.mark.parametrize("name", ["minmax", "histogram", "entropy", "percentile"])
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.1, -0.1, 3.3e10, -7e-7, 1e38])
 def test_C4_a_constant_is_exact(value: float, name: str, engine: str, registry: fxq.Registry) -> None:
     class Offset(nn.Module):

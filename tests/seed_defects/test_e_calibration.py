@@ -98,7 +98,7 @@ def test_seed_45_one_observer_for_each_value_and_none_for_the_rest(
     assert sorted(watched) == sorted([(2, 3, 8, 8)] + [(2, 4, 8, 8)] * 3)
 
 
-OBSERVERS = ("minmax", "moving-average", "histogram", "percentile")
+OBSERVERS = ("minmax", "moving-average", "histogram", "entropy", "percentile")
 
 
 @pytest.mark.parametrize("name", OBSERVERS)

@@ -137,7 +137,7 @@ def test_one_that_fails_too_and_none_is_left(install: Install) -> None:
     (fault, alone) = faults()
     assert fault == (
         "- engine 'fails' of fxq-fails 1.0 fails its self-test: engine 'fails' of fxq-fails 1.0 wants observer 'none', "
-        "which no plugin provides; installed: histogram, minmax, moving-average, percentile"
+        "which no plugin provides; installed: entropy, histogram, minmax, moving-average, percentile"
     )
     assert alone == f"- {ALONE}"
 

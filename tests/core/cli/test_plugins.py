@@ -41,7 +41,7 @@ def test_every_plugin_has_a_row(install: Install) -> None:
         "fxq-small": ("1.2", "small", ">=1,<2", "loaded", "2 patterns, 5 lowerings"),
     }
     assert core[:1] + core[2:4] == (VERSION, "", "loaded")
-    assert re.fullmatch(r"1 engine, \d+ patterns, 4 observers, \d+ lowerings", core[4])
+    assert re.fullmatch(r"1 engine, \d+ patterns, 5 observers, \d+ lowerings", core[4])
     assert result.stderr == (
         "warning: plugin fxq-broken 1.0 (entry point 'broken') failed to load: SystemExit: 3; "
         "everything else works without it\n"

@@ -169,7 +169,7 @@ def test_a_model_with_nothing_to_select_says_so(core: fxq.Registry) -> None:
 
 
 def test_an_unknown_observer_is_told_from_those_that_are_installed(core: fxq.Registry) -> None:
-    said = "there is no observer 'histgram'; installed: histogram, minmax, moving-average, percentile"
+    said = "there is no observer 'histgram'; installed: entropy, histogram, minmax, moving-average, percentile"
     assert refusal(core, fxq.Rule("head", observer="histgram")) == said
     assert refusal(core, fxq.Rule("head", weight_observer="histgram")) == said
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings, strategies as st
 
 from fxq_core.errors import CalibrationError
 from fxq_core.observers import (
+    EntropyObserver,
     HistogramObserver,
     MinMaxObserver,
     MovingAverageObserver,
@@ -20,7 +21,7 @@ from fxq_core.observers import (
 from fxq_core.types import QSpec
 
 SPEC = QSpec(torch.uint8, 0, 255, symmetric=False, axis=None, observer="")
-ORDERLESS = [MinMaxObserver, HistogramObserver, PercentileObserver]
+ORDERLESS = [MinMaxObserver, HistogramObserver, EntropyObserver, PercentileObserver]
 ALL = [*ORDERLESS, MovingAverageObserver]
 
 FLOATS = st.floats(-(2.0**100), 2.0**100, width=32, allow_subnormal=False) | st.floats(-8, 8, width=32) | st.just(0.0)

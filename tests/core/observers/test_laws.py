@@ -23,6 +23,10 @@ class TestHistogram(BuiltIn):
     observer, order_insensitive = "histogram", True
 
 
+class TestEntropy(BuiltIn):
+    observer, order_insensitive = "entropy", True
+
+
 class TestPercentile(BuiltIn):
     observer, order_insensitive, covers = "percentile", True, 1 - 2 * PercentileObserver.TAIL
 

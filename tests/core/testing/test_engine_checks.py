@@ -37,7 +37,7 @@ def test_a_rejection_that_is_no_sentence_or_changes_something() -> None:
         ("weight", {"symmetric": False}, "engine 'plain' wants weights with a zero point; set symmetric=True"),
         ("weight", {"observer": "guess"},
          "engine 'plain' wants observer 'guess' for weights, which no plugin provides; "
-         "installed: histogram, minmax, moving-average, percentile"),
+         "installed: entropy, histogram, minmax, moving-average, percentile"),
         ("weight", {"observer": "histogram"},
          "engine 'plain': observer 'histogram' refuses its spec of weights: a histogram has one range for the whole "
          "tensor; use 'minmax' for channels"),

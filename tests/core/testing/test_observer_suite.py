@@ -174,7 +174,7 @@ def test_every_law_catches_one() -> None:
 def test_an_observer_that_is_not_there() -> None:
     assert fails("test_qparams_are_usable", Broken, observer="brocken") == (
         "no installed plugin provides observer 'brocken', which Suite tests; pip install the distribution first "
-        "(loaded: broken, histogram, minmax, moving-average, percentile)"
+        "(loaded: broken, entropy, histogram, minmax, moving-average, percentile)"
     )
 
 
