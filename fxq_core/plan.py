@@ -13,6 +13,7 @@ from fxq_core.capture.graphs import find, module_path
 from fxq_core.capture.location import located, location_of
 from fxq_core.capture.values import REASON, value_of
 from fxq_core.config import Config, ConfigUse, Settled
+from fxq_core.correction import correctable, told
 from fxq_core.discovery import CORE
 from fxq_core.errors import ConfigError, EngineError
 from fxq_core.families import BORDERS
@@ -58,7 +59,8 @@ class PartPlan:
     """The decisions for one captured graph.
 
     ``observers`` holds one spec for each group without fixed qparams, ``weights`` what is wanted of the weight of a
-    match that has one, by the match's last node.
+    match that has one, by the match's last node. ``corrected`` are the paths in the graph module of the layers whose
+    bias is corrected, by the last node of each match that calls one.
     """
 
     path: str
@@ -67,6 +69,7 @@ class PartPlan:
     groups: Groups
     observers: dict[int, ObserverSpec]
     weights: dict[fx.Node, QSpec]
+    corrected: dict[fx.Node, str]
     verdicts: tuple[Verdict, ...]
 
 
@@ -89,12 +92,18 @@ class Plan:
         """One verdict per node, in graph order."""
         return tuple(verdict for part in self.parts for verdict in part.verdicts)
 
+    @property
+    def corrected(self) -> tuple[str, ...]:
+        """The paths of the layers whose bias is corrected, in graph order."""
+        calls = ((part.path, part.chosen[node].match.nodes[0]) for part in self.parts for node in part.corrected)
+        return tuple(dict.fromkeys(module_path(path, node) for path, node in calls))
+
     def __str__(self) -> str:
         quantized = sum(verdict.quantized for verdict in self.verdicts)
         title = f"engine {self.engine.name} ({self.engine.provider}): {quantized} of {len(self.verdicts)} nodes in int8"
         lines = [title, tables.table(HEADER, map(cells, self.verdicts))]
         lines += [f"{path or 'the root'}: {note}" for path, note in self.notes.items()]
-        return "\n".join(lines)
+        return "\n".join([*lines, *told(self.corrected)])
 
 
 def cells(v: Verdict) -> tuple[object, ...]:
@@ -148,8 +157,9 @@ def _plan_part(path: str, part: fx.GraphModule, registry: Registry, engine: Engi
     settled = use.settle(path, [candidate.match for candidate in chosen.values()], groups.sources)
     names = {group: settled.observers.get(group, engine.activation.observer) for group in groups.sources.values()}
     observers = {group: registry.observers[name] for group, name in names.items()}
+    corrected = correctable(chosen) if use.config.bias_correction else {}
     verdicts = tuple(_verdicts(path, part, chosen, matches, engine, settled))
-    return PartPlan(path, part, chosen, groups, observers, settled.weights, verdicts)
+    return PartPlan(path, part, chosen, groups, observers, settled.weights, corrected, verdicts)
 
 
 def _verdicts(
@@ -211,7 +221,8 @@ def in_float(part: PartPlan, refused: Mapping[fx.Node, Refusal]) -> PartPlan:
     kept = {output: candidate for output, candidate in part.chosen.items() if output not in refused}
     held = {value for output, candidate in kept.items() for value in (*candidate.match.inputs, output)}
     groups = replace(part.groups, of={value: group for value, group in part.groups.of.items() if value in held})
-    return replace(part, chosen=kept, groups=groups, verdicts=tuple(verdicts))
+    corrected = {output: path for output, path in part.corrected.items() if output in kept}
+    return replace(part, chosen=kept, groups=groups, corrected=corrected, verdicts=tuple(verdicts))
 
 
 def without(plan: Plan, refused: Callable[[PartPlan], Mapping[fx.Node, Refusal]]) -> Plan:

@@ -123,7 +123,7 @@ class _Held:
         pairs = zip(module.fxq_scale.tolist(), module.fxq_zero_point.tolist(), strict=True)
         qparams = {group: QParams(*pair, spec.qmin, spec.qmax) for group, pair in enumerate(pairs)}
         of = {self.nodes[name]: row.group for name, row in rows.items() if row.group is not None}
-        self.borders = Borders(plan, PartPlan(module.fxq_part, part, {}, Groups(of=of), {}, {}, ()), qparams)
+        self.borders = Borders(plan, PartPlan(module.fxq_part, part, {}, Groups(of=of), {}, {}, {}, ()), qparams)
 
     def values(self, args: tuple[Any, ...]) -> dict[str, torch.Tensor]:
         sources = {node: name for name, node in last_of_sources(self.module).items()}
