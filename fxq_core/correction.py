@@ -88,11 +88,14 @@ def mean_shift(layer: Any, error: torch.Tensor, mean: torch.Tensor) -> torch.Ten
         error: float64, of the shape of its weight.
         mean: what ``InputMean.mean`` gives for it.
     """
-    groups, kernel = getattr(layer, "groups", 1), mean.shape[1:]
-    rows = error.reshape(groups, -1, error.shape[1], *kernel)
-    if isinstance(layer, TRANSPOSED):  # (in, out / groups, *kernel)
-        rows = rows.transpose(1, 2)
-    return (rows * mean.reshape(groups, 1, -1, *kernel)).flatten(2).sum(2).flatten()
+    rows = by_output(layer, error)
+    return (rows * mean.reshape(len(rows), 1, -1, *mean.shape[1:])).flatten(2).sum(2).flatten()
+
+
+def by_output(layer: Any, weight: torch.Tensor) -> torch.Tensor:
+    """A tensor like a layer's weight as ``(groups, out / groups, in / groups, *kernel)``."""
+    rows = weight.reshape(getattr(layer, "groups", 1), -1, *weight.shape[1:])
+    return rows.transpose(1, 2) if isinstance(layer, TRANSPOSED) else rows
 
 
 def _shape(layer: Any) -> tuple[int, ...]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 
-from torch import fx
+from torch import fx, nn
 
 from fxq_core import tables
 from fxq_core.capture import Captured
@@ -15,6 +15,7 @@ from fxq_core.capture.values import REASON, value_of
 from fxq_core.config import Config, ConfigUse, Settled
 from fxq_core.correction import correctable, told
 from fxq_core.discovery import CORE
+from fxq_core.equalization import Pair, equalizable, equalized_notes, lone_modules
 from fxq_core.errors import ConfigError, EngineError
 from fxq_core.families import BORDERS
 from fxq_core.groups import Groups, group_values
@@ -59,8 +60,8 @@ class PartPlan:
     """The decisions for one captured graph.
 
     ``observers`` holds one spec for each group without fixed qparams, ``weights`` what is wanted of the weight of a
-    match that has one, by the match's last node. ``corrected`` are the paths in the graph module of the layers whose
-    bias is corrected, by the last node of each match that calls one.
+    match that has one, ``corrected`` the path in the graph module of a layer whose bias is corrected, both by the
+    match's last node. ``equalized`` are pairs of calls, of layers whose weights are equalized with each other.
     """
 
     path: str
@@ -70,6 +71,7 @@ class PartPlan:
     observers: dict[int, ObserverSpec]
     weights: dict[fx.Node, QSpec]
     corrected: dict[fx.Node, str]
+    equalized: tuple[Pair, ...]
     verdicts: tuple[Verdict, ...]
 
 
@@ -77,7 +79,8 @@ class PartPlan:
 class Plan:
     """Every decision for a model; ``print(plan)`` answers "why was this not quantized?".
 
-    ``notes`` says, by module path, what became of modules that are no node of a graph; ``nonfinite`` is the config's.
+    ``notes`` says, by module path, what became of modules that are no node of a graph, and of layers that were
+    equalized; ``nonfinite`` is the config's.
     """
 
     engine: Engine
@@ -101,9 +104,8 @@ class Plan:
     def __str__(self) -> str:
         quantized = sum(verdict.quantized for verdict in self.verdicts)
         title = f"engine {self.engine.name} ({self.engine.provider}): {quantized} of {len(self.verdicts)} nodes in int8"
-        lines = [title, tables.table(HEADER, map(cells, self.verdicts))]
-        lines += [f"{path or 'the root'}: {note}" for path, note in self.notes.items()]
-        return "\n".join([*lines, *told(self.corrected)])
+        notes = (f"{path or 'the root'}: {note}" for path, note in self.notes.items())
+        return "\n".join([title, tables.table(HEADER, map(cells, self.verdicts)), *notes, *told(self.corrected)])
 
 
 def cells(v: Verdict) -> tuple[object, ...]:
@@ -139,12 +141,15 @@ def make_plan(captured: Captured, registry: Registry, engine: Engine, config: Co
     use = ConfigUse(config, registry, engine)
     for path in (*captured.folded, *captured.left):
         use.see(path, find(captured.root, path))
-    parts = tuple(_plan_part(path, part, registry, engine, use) for path, part in captured.parts.items())
+    lone = lone_modules(captured.root) if config.equalize else set()
+    parts = tuple(_plan_part(path, part, use, lone) for path, part in captured.parts.items())
     use.check()
-    return Plan(engine, registry, captured, parts, {**captured.folded, **captured.left}, config.nonfinite)
+    notes = {**captured.folded, **captured.left, **equalized_notes({part.path: part.equalized for part in parts})}
+    return Plan(engine, registry, captured, parts, notes, config.nonfinite)
 
 
-def _plan_part(path: str, part: fx.GraphModule, registry: Registry, engine: Engine, use: ConfigUse) -> PartPlan:
+def _plan_part(path: str, part: fx.GraphModule, use: ConfigUse, lone: Set[nn.Module]) -> PartPlan:
+    registry, engine = use.registry, use.engine
     modules = dict(part.named_modules(remove_duplicate=False))
     for node in part.graph.nodes:
         use.see(module_path(path, node), modules.get(str(node.target)) if node.op == "call_module" else None)
@@ -159,7 +164,8 @@ def _plan_part(path: str, part: fx.GraphModule, registry: Registry, engine: Engi
     observers = {group: registry.observers[name] for group, name in names.items()}
     corrected = correctable(chosen) if use.config.bias_correction else {}
     verdicts = tuple(_verdicts(path, part, chosen, matches, engine, settled))
-    return PartPlan(path, part, chosen, groups, observers, settled.weights, corrected, verdicts)
+    equalized = equalizable(part, chosen, lone)
+    return PartPlan(path, part, chosen, groups, observers, settled.weights, corrected, equalized, verdicts)
 
 
 def _verdicts(

@@ -15,6 +15,7 @@ from fxq_core.capture.calls import positional
 from fxq_core.capture.graphs import place, put
 from fxq_core.config.records import MASK
 from fxq_core.correction import InputMean
+from fxq_core.equalization import equalize
 from fxq_core.errors import CalibrationError, shown
 from fxq_core.observers.base import NonFiniteError, Observer
 from fxq_core.observers.guard import guarded
@@ -202,7 +203,9 @@ class PreparedModel(NamedTuple):
 
 
 def prepare(plan: Plan) -> PreparedModel:
-    """Put a ``Prepared`` in place of every captured part."""
+    """Put a ``Prepared`` in place of every captured part, with its layers equalized where the plan says so."""
+    for part in plan.parts:
+        equalize(part.graph_module, part.equalized)
     parts = {part.path: Prepared(part, plan.engine.activation, plan.nonfinite == MASK) for part in plan.parts}
     # inner parts first, so that an outer one is prepared with them in place
     for path, prepared in reversed(parts.items()):

@@ -54,7 +54,8 @@ class Report:
 
     ``budget`` is the search that ``quantize(..., max_drop=...)`` made, ``tuning`` what the last ``tune``
     of the module found.
-    ``corrected`` are the paths of the layers whose bias was corrected.
+    ``corrected`` are the paths of the layers whose bias was corrected, ``equalized`` the nodes of the layers whose
+    weights were equalized with each other: the path of the part, and two names.
     ``saturation`` says by module path why no int16 sum of a layer saturates, on engines that have any.
     ``resident_bytes`` is what the module's tensors take in memory, ``packed_bytes`` what of it engines hold in their
     own form, beside the int8 weights that ``state_dict()`` gives.
@@ -67,6 +68,7 @@ class Report:
     budget: Budget | None = None
     tuning: TuneReport | None = None
     corrected: tuple[str, ...] = ()
+    equalized: tuple[tuple[str, str, str], ...] = ()
     saturation: tuple[tuple[str, str], ...] = ()
     resident_bytes: int = 0
     packed_bytes: int = 0
@@ -121,7 +123,12 @@ def make_report(plan: Plan, qparams: Mapping[str, Mapping[int, QParams] | None])
     engine = plan.engine
     reached = replace(plan, parts=tuple(part for part in plan.parts if qparams[part.path] is not None))
     return Report(
-        engine.name, str(engine.provider), tuple(rows), tuple(plan.notes.items()), corrected=reached.corrected
+        engine.name,
+        str(engine.provider),
+        tuple(rows),
+        tuple(plan.notes.items()),
+        corrected=reached.corrected,
+        equalized=tuple((part.path, one.name, other.name) for part in plan.parts for one, other in part.equalized),
     )
 
 

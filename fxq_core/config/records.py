@@ -15,7 +15,7 @@ FLOAT = "float"
 WEIGHTS = (PER_CHANNEL, PER_TENSOR) = ("per-channel", "per-tensor")
 NONFINITE = (ERROR, MASK) = ("error", "mask")
 SETTINGS = ("observer", "weight", "weight_observer", "dtype")
-SWITCHES = ("tune", "bias_correction")
+SWITCHES = ("tune", "bias_correction", "equalize")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -93,7 +93,10 @@ class Config:
         nonfinite: what NaN and Inf among the values of a calibration batch are: "error", or "mask" to leave them out
             of the ranges and count them in the report. In a weight they are always an error.
         bias_correction: whether the bias of each int8 convolution and linear layer takes up what the rounding of its
-            weight adds to its results on average, over the calibration batches.
+            weight adds to its results on average, over the calibration batches; see ``fxq_core/correction.py``.
+        equalize: whether the channels between two int8 layers, with nothing but ReLU or the like between them, are
+            scaled so that the weights on either side have like sizes; it pays where layers have one weight scale in
+            all. See ``fxq_core/equalization.py``.
 
     Raises:
         ConfigError: an entry can't be meant.
@@ -104,6 +107,7 @@ class Config:
     tune: bool = False
     nonfinite: str = ERROR
     bias_correction: bool = True
+    equalize: bool = False
 
     def __post_init__(self) -> None:
         for name in SWITCHES:

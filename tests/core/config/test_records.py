@@ -30,6 +30,7 @@ NO_SELECTOR = "selects nothing: use a path, a glob, a module type, a pattern nam
             "write (Rule('head', observer='minmax'),)",
         ),
         (lambda: fxq.Config(tune=1), "Config(tune=1) is neither True nor False; write tune=True"),
+        (lambda: fxq.Config(equalize="yes"), "Config(equalize='yes') is neither True nor False; write equalize=True"),
         (
             lambda: fxq.Config(bias_correction=None),
             "Config(bias_correction=None) is neither True nor False; write bias_correction=True",
@@ -90,6 +91,7 @@ CONFIGS = st.builds(
     tune=st.booleans(),
     nonfinite=st.sampled_from(["error", "mask"]),
     bias_correction=st.booleans(),
+    equalize=st.booleans(),
 )
 
 
@@ -154,7 +156,7 @@ def test_a_function_can_not_be_written(config: fxq.Config, text: str, tmp_path: 
     ("source", "text"),
     [
         ('skp = ["a"]', " has an unknown key 'skp'; did you mean 'skip'?"),
-        ("engine = 1", " has an unknown key 'engine'; the keys here are tune, bias_correction, nonfinite, skip, rules"),
+        ("engine = 1", " has an unknown key 'engine'; the keys here are tune, bias_correction, equalize, nonfinite, skip, rules"),
         ("tune = 1", ": tune is no boolean; write tune = true"),
         ("bias_correction = 0", ": bias_correction is no boolean; write bias_correction = true"),
         ('skip = "a"', ": skip is no array; write skip = [...]"),
