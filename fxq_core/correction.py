@@ -8,6 +8,7 @@ Bias Correction, section 4.2; here with means that were observed, as in their ap
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -57,8 +58,8 @@ class InputMean:
     def observe(self, x: torch.Tensor) -> None:
         """Take in an input of the layer, float32; NaN and Inf in it count as 0."""
         sums, results = _sums(self.layer, x)
-        if not bool(sums.isfinite().all()):
-            sums, results = _sums(self.layer, x.nan_to_num(0.0, 0.0, 0.0))
+        if not math.isfinite(float(sums.sum())):
+            sums, results = _sums(self.layer, x.double().nan_to_num(0.0, 0.0, 0.0))
         self._sum.add(sums)
         self.results += results
 
@@ -107,16 +108,19 @@ def _sums(layer: Any, x: torch.Tensor) -> tuple[torch.Tensor, int]:
     """The sum of what each element of the kernel meets, and over how many results of each output channel."""
     if isinstance(layer, nn.Linear):
         rows = x.reshape(-1, layer.in_features)
-        return rows.sum(0, dtype=torch.float64), len(rows)
+        return rows.sum(0).double(), len(rows)
     dims = len(layer.kernel_size)
-    images = x if x.dim() > dims + 1 else x.unsqueeze(0)
-    sums, results = images.sum(0, dtype=torch.float64), len(images)
-    for dim in range(dims):
-        met, length = _met(layer, dim, images.shape[2 + dim])
-        # the first dimension of the image that is left goes, that of the kernel comes last
-        sums = torch.stack([sums[:, pixels].sum(1) for pixels in met], -1)
+    sums = x if x.dim() > dims + 1 else x.unsqueeze(0)
+    results, sizes = len(sums), sums.shape[2:]
+    if {*layer.kernel_size, *layer.stride} == {1} and set(layer.padding) == {0} and not isinstance(layer, TRANSPOSED):
+        return sums.flatten(2).sum(2).double().sum(0).reshape(_shape(layer)), results * math.prod(sizes)
+    for dim in reversed(range(dims)):
+        met, length = _met(layer, dim, sizes[dim])
+        # the last dimension of the image goes, that of the kernel comes first; most of the work is done the first time,
+        # and takes a tenth of the time in float32
+        sums = torch.stack([sums[..., pixels].sum(-1) for pixels in met]).double()
         results *= length
-    return sums, results
+    return sums.sum(-2).movedim(-1, 0), results
 
 
 def _met(layer: Any, dim: int, size: int) -> tuple[list[slice], int]:

@@ -43,7 +43,7 @@ def test_the_shift_is_the_mean_of_what_the_error_gives() -> None:
         layer = kind(4, 6, bias=False, **geometry).double()
         mean, given = InputMean(layer), [torch.randn(3, 4, *size), torch.randn(1, 4, *size)]
         for x in given:
-            mean.observe(x)
+            mean.observe(x.double())
         expected = layer(torch.cat(given).double()).transpose(0, 1).flatten(1).mean(1)
         found = mean_shift(layer, layer.weight, mean.mean())
         assert torch.allclose(found, expected, rtol=0, atol=1e-12), (kind, size, geometry)
@@ -54,7 +54,7 @@ def test_images_of_any_size_and_without_a_batch_count_by_their_results() -> None
     layer = nn.Conv2d(4, 6, 3, padding=1, bias=False).double()
     mean, given = InputMean(layer), [torch.randn(2, 4, 5, 6), torch.randn(4, 3, 9), torch.randn(0, 4, 5, 6)]
     for x in given:
-        mean.observe(x)
+        mean.observe(x.double())
     outputs = [layer(x.double()).reshape(-1, *layer(x.double()).shape[-3:]) for x in given]
     expected = torch.cat([y.transpose(0, 1).flatten(1) for y in outputs], 1).mean(1)
     assert torch.allclose(mean_shift(layer, layer.weight, mean.mean()), expected, rtol=0, atol=1e-12)
@@ -65,16 +65,21 @@ def test_a_linear_layer_takes_rows_from_anywhere() -> None:
     layer = nn.Linear(4, 3, bias=False).double()
     mean, given = InputMean(layer), [torch.randn(2, 5, 4), torch.randn(4), torch.randn(3, 4)]
     for x in given:
-        mean.observe(x)
+        mean.observe(x.double())
     expected = torch.cat([layer(x.double()).reshape(-1, 3) for x in given]).mean(0)
     assert torch.allclose(mean_shift(layer, layer.weight, mean.mean()), expected, rtol=0, atol=1e-12)
 
 
 def test_nan_and_inf_count_as_zero() -> None:
-    layer = nn.Linear(2, 1)
-    mean = InputMean(layer)
+    mean = InputMean(nn.Linear(2, 1))
     mean.observe(torch.tensor([[float("nan"), 1.0], [2.0, float("-inf")]]))
     assert mean.mean().tolist() == [1.0, 0.5]
+
+
+def test_sums_may_be_larger_than_float32() -> None:
+    mean = InputMean(nn.Linear(2, 1))
+    mean.observe(torch.tensor([[3e38, 1.0], [3e38, 2.0]]))
+    assert mean.mean().tolist() == [torch.tensor(3e38).item(), 1.5]
 
 
 def test_without_a_result_the_mean_is_zero() -> None:

@@ -156,7 +156,10 @@ def test_a_function_can_not_be_written(config: fxq.Config, text: str, tmp_path: 
     ("source", "text"),
     [
         ('skp = ["a"]', " has an unknown key 'skp'; did you mean 'skip'?"),
-        ("engine = 1", " has an unknown key 'engine'; the keys here are tune, bias_correction, equalize, nonfinite, skip, rules"),
+        (
+            "engine = 1",
+            " has an unknown key 'engine'; the keys here are tune, bias_correction, equalize, nonfinite, skip, rules",
+        ),
         ("tune = 1", ": tune is no boolean; write tune = true"),
         ("bias_correction = 0", ": bias_correction is no boolean; write bias_correction = true"),
         ('skip = "a"', ": skip is no array; write skip = [...]"),
