@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, strategies as st
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import fx, nn
 
 import fxq_core as fxq
@@ -87,6 +88,7 @@ def ranges(layer: Any, inputs: bool) -> torch.Tensor:
     return torch.stack([block[:, c].max() for block, c in itertools.product(blocks, range(channels))])
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.integers(-8, 8), min_size=8, max_size=8), st.sampled_from(sorted(LAYERS)))
 def test_how_the_scale_was_split_before_does_not_matter(powers: list[int], name: str) -> None:
     torch.manual_seed(0)
