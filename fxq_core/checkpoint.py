@@ -28,7 +28,7 @@ def key_of(plan: Plan) -> str:
         for group, observer in sorted(part.observers.items()):
             digest.update(f"{group} {observer.name} {observer.provider}".encode())
         nodes = {node.name: group for node, group in part.groups.of.items()}
-        digest.update(f"{sorted(nodes.items())}".encode())
+        digest.update(f"{sorted(nodes.items())} {sorted(set(part.corrected.values()))}".encode())
     root = plan.captured.root
     for name, module in root.named_modules():
         if type(module).__module__.startswith("torch.nn."):

@@ -13,6 +13,7 @@ from torch import fx, nn
 
 from fxq_core.builder import Builder
 from fxq_core.capture.graphs import place, tensor_at
+from fxq_core.correction import mean_shift
 from fxq_core.observers.base import NonFiniteError
 from fxq_core.observers.guard import guarded
 from fxq_core.observers.qparams import bias_floor, within_limits
@@ -22,15 +23,16 @@ NO_QPARAMS = QParams(1.0, 0, 0, 0)
 
 
 class QWeight(NamedTuple):
-    """A symmetric weight.
+    """A symmetric weight, and the bias that goes with it.
 
     ``values`` are int8 codes, ``scale`` is float32 of shape ``(channels,)`` with the channels at ``axis``, or of shape
-    ``()`` with axis None.
+    ``()`` with axis None. ``bias`` is float32 of shape ``(channels,)``, or None.
     """
 
     values: torch.Tensor
     scale: torch.Tensor
     axis: int | None
+    bias: torch.Tensor | None = None
 
     def dequantize(self) -> torch.Tensor:
         """The float32 weight that the codes stand for."""
@@ -52,6 +54,8 @@ class LoweringContext:
         weight_output_scale: the largest scale of a result that it gives, in any of its calls.
         engine: the engine that will run the result.
         weight: what is wanted of the match's weight, if it has one.
+        input_mean: what the match's first module takes on average, see ``InputMean.mean``; None where its bias stays
+            as it is.
         observers: the installed observers by name; ``quantize_weight`` finds that of ``weight`` there.
         builder: the lowered module while it is being built; the methods below are all that an emitter needs of it.
     """
@@ -65,6 +69,7 @@ class LoweringContext:
     weight_output_scale: float
     engine: Engine
     weight: QSpec
+    input_mean: torch.Tensor | None
     observers: Mapping[str, ObserverSpec]
     builder: Builder
 
@@ -125,8 +130,10 @@ class LoweringContext:
     def quantize_weight(self, weight: torch.Tensor, bias: torch.Tensor | None = None, axis: int | None = 0) -> QWeight:
         """Quantize a weight as the plan wants it, with scales at which the bias fits the accumulator.
 
+        Where the plan corrects the bias, that of the result makes up for the rounding of this weight.
+
         Args:
-            weight: float32 of any shape.
+            weight: float32, as the match's first module holds it.
             bias: float32 of shape ``(channels,)``, or None.
             axis: where the output channels are, if the plan wants one scale for each; None for one scale in all.
         """
@@ -146,7 +153,15 @@ class LoweringContext:
         if not self.match.pattern.weight_only:
             scale = within_limits(scale, self.weight_input_scale, self.weight_output_scale)
         codes = torch.round(weight.detach() / _along(scale, spec.axis, weight.dim()))
-        return QWeight(codes.clamp(spec.qmin, spec.qmax).to(spec.dtype), scale, spec.axis)
+        found = QWeight(codes.clamp(spec.qmin, spec.qmax).to(spec.dtype), scale, spec.axis)
+        return found._replace(bias=self._corrected(found, weight, bias))
+
+    def _corrected(self, found: QWeight, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor | None:
+        if self.input_mean is None:
+            return None if bias is None else bias.detach().clone()
+        error = found.dequantize().double() - weight.detach().double()
+        shift = mean_shift(self.match.modules[0], error, self.input_mean)
+        return (-shift if bias is None else bias.detach().double() - shift).float()
 
 
 def _along(scale: torch.Tensor, axis: int | None, rank: int) -> torch.Tensor:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from fxq_core.capture import ATTRIBUTES, HOOKS
@@ -50,7 +51,8 @@ def lower(plan: Plan, prepared: PreparedModel, qparams: Calibration) -> nn.Modul
         if found is None:
             lowered = _float_copy(watched.model, replaced)
         else:
-            parts[part.path], lowered = _lower_part(plan, part, found, replaced)
+            means = {layer: mean.mean() for layer, mean in watched.means.items()}
+            parts[part.path], lowered = _lower_part(plan, part, found, means, replaced)
         replaced[id(watched)] = lowered
     root = copy.deepcopy(prepared.root, replaced)
     notes = {where: note for part in prepared.parts.values() for where, note in part.notes().items()}
@@ -71,10 +73,14 @@ def _notes(root: nn.Module) -> Iterator[tuple[str, str]]:
 
 
 def _lower_part(
-    plan: Plan, part: PartPlan, qparams: Mapping[int, QParams], replaced: dict[int, Any]
+    plan: Plan,
+    part: PartPlan,
+    qparams: Mapping[int, QParams],
+    means: Mapping[str, torch.Tensor],
+    replaced: dict[int, Any],
 ) -> tuple[PartPlan, QuantizedModule]:
     """Lower one part, and again without the matches whose emitters failed, so that nothing of theirs is left."""
-    sweep = Sweep(plan, part, qparams, replaced)
+    sweep = Sweep(plan, part, qparams, means, replaced)
     lowered = sweep.run()
     if not sweep.failed:
         return part, lowered
@@ -83,7 +89,7 @@ def _lower_part(
     failed = {
         node: Refusal(error.failure, str(part.chosen[node].lowering.provider)) for node, error in sweep.failed.items()
     }
-    return _lower_part(plan, in_float(part, failed), qparams, replaced)
+    return _lower_part(plan, in_float(part, failed), qparams, means, replaced)
 
 
 def _finished(engine: Engine, root: nn.Module) -> nn.Module:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 
-from torch import fx
+from torch import fx, nn
 
 from fxq_core import tables
 from fxq_core.capture import Captured
@@ -13,7 +13,9 @@ from fxq_core.capture.graphs import find, module_path
 from fxq_core.capture.location import located, location_of
 from fxq_core.capture.values import REASON, value_of
 from fxq_core.config import Config, ConfigUse, Settled
+from fxq_core.correction import correctable, told
 from fxq_core.discovery import CORE
+from fxq_core.equalization import Pair, equalizable, equalized_notes, lone_modules
 from fxq_core.errors import ConfigError, EngineError
 from fxq_core.families import BORDERS
 from fxq_core.groups import Groups, group_values
@@ -58,7 +60,8 @@ class PartPlan:
     """The decisions for one captured graph.
 
     ``observers`` holds one spec for each group without fixed qparams, ``weights`` what is wanted of the weight of a
-    match that has one, by the match's last node.
+    match that has one, ``corrected`` the path in the graph module of a layer whose bias is corrected, both by the
+    match's last node. ``equalized`` are pairs of calls, of layers whose weights are equalized with each other.
     """
 
     path: str
@@ -67,6 +70,8 @@ class PartPlan:
     groups: Groups
     observers: dict[int, ObserverSpec]
     weights: dict[fx.Node, QSpec]
+    corrected: dict[fx.Node, str]
+    equalized: tuple[Pair, ...]
     verdicts: tuple[Verdict, ...]
 
 
@@ -74,7 +79,8 @@ class PartPlan:
 class Plan:
     """Every decision for a model; ``print(plan)`` answers "why was this not quantized?".
 
-    ``notes`` says, by module path, what became of modules that are no node of a graph; ``nonfinite`` is the config's.
+    ``notes`` says, by module path, what became of modules that are no node of a graph, and of layers that were
+    equalized; ``nonfinite`` is the config's.
     """
 
     engine: Engine
@@ -89,12 +95,17 @@ class Plan:
         """One verdict per node, in graph order."""
         return tuple(verdict for part in self.parts for verdict in part.verdicts)
 
+    @property
+    def corrected(self) -> tuple[str, ...]:
+        """The paths of the layers whose bias is corrected, in graph order."""
+        calls = ((part.path, part.chosen[node].match.nodes[0]) for part in self.parts for node in part.corrected)
+        return tuple(dict.fromkeys(module_path(path, node) for path, node in calls))
+
     def __str__(self) -> str:
         quantized = sum(verdict.quantized for verdict in self.verdicts)
         title = f"engine {self.engine.name} ({self.engine.provider}): {quantized} of {len(self.verdicts)} nodes in int8"
-        lines = [title, tables.table(HEADER, map(cells, self.verdicts))]
-        lines += [f"{path or 'the root'}: {note}" for path, note in self.notes.items()]
-        return "\n".join(lines)
+        notes = (f"{path or 'the root'}: {note}" for path, note in self.notes.items())
+        return "\n".join([title, tables.table(HEADER, map(cells, self.verdicts)), *notes, *told(self.corrected)])
 
 
 def cells(v: Verdict) -> tuple[object, ...]:
@@ -130,12 +141,15 @@ def make_plan(captured: Captured, registry: Registry, engine: Engine, config: Co
     use = ConfigUse(config, registry, engine)
     for path in (*captured.folded, *captured.left):
         use.see(path, find(captured.root, path))
-    parts = tuple(_plan_part(path, part, registry, engine, use) for path, part in captured.parts.items())
+    lone = lone_modules(captured.root) if config.equalize else set()
+    parts = tuple(_plan_part(path, part, use, lone) for path, part in captured.parts.items())
     use.check()
-    return Plan(engine, registry, captured, parts, {**captured.folded, **captured.left}, config.nonfinite)
+    notes = {**captured.folded, **captured.left, **equalized_notes({part.path: part.equalized for part in parts})}
+    return Plan(engine, registry, captured, parts, notes, config.nonfinite)
 
 
-def _plan_part(path: str, part: fx.GraphModule, registry: Registry, engine: Engine, use: ConfigUse) -> PartPlan:
+def _plan_part(path: str, part: fx.GraphModule, use: ConfigUse, lone: Set[nn.Module]) -> PartPlan:
+    registry, engine = use.registry, use.engine
     modules = dict(part.named_modules(remove_duplicate=False))
     for node in part.graph.nodes:
         use.see(module_path(path, node), modules.get(str(node.target)) if node.op == "call_module" else None)
@@ -148,8 +162,10 @@ def _plan_part(path: str, part: fx.GraphModule, registry: Registry, engine: Engi
     settled = use.settle(path, [candidate.match for candidate in chosen.values()], groups.sources)
     names = {group: settled.observers.get(group, engine.activation.observer) for group in groups.sources.values()}
     observers = {group: registry.observers[name] for group, name in names.items()}
+    corrected = correctable(chosen) if use.config.bias_correction else {}
     verdicts = tuple(_verdicts(path, part, chosen, matches, engine, settled))
-    return PartPlan(path, part, chosen, groups, observers, settled.weights, verdicts)
+    equalized = equalizable(part, chosen, lone)
+    return PartPlan(path, part, chosen, groups, observers, settled.weights, corrected, equalized, verdicts)
 
 
 def _verdicts(
@@ -211,7 +227,8 @@ def in_float(part: PartPlan, refused: Mapping[fx.Node, Refusal]) -> PartPlan:
     kept = {output: candidate for output, candidate in part.chosen.items() if output not in refused}
     held = {value for output, candidate in kept.items() for value in (*candidate.match.inputs, output)}
     groups = replace(part.groups, of={value: group for value, group in part.groups.of.items() if value in held})
-    return replace(part, chosen=kept, groups=groups, verdicts=tuple(verdicts))
+    corrected = {output: path for output, path in part.corrected.items() if output in kept}
+    return replace(part, chosen=kept, groups=groups, corrected=corrected, verdicts=tuple(verdicts))
 
 
 def without(plan: Plan, refused: Callable[[PartPlan], Mapping[fx.Node, Refusal]]) -> Plan:

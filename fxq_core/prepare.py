@@ -14,6 +14,8 @@ from fxq_core.capture import ATTRIBUTES, HOOKS
 from fxq_core.capture.calls import positional
 from fxq_core.capture.graphs import place, put
 from fxq_core.config.records import MASK
+from fxq_core.correction import InputMean
+from fxq_core.equalization import equalize
 from fxq_core.errors import CalibrationError, shown
 from fxq_core.observers.base import NonFiniteError, Observer
 from fxq_core.observers.guard import guarded
@@ -25,7 +27,8 @@ class Prepared(nn.Module):
     """One captured graph that computes what it always did and notes the range of every value that needs one.
 
     Call it as the module it stands for, in any loop; its observers' state is part of ``state_dict()``. A batch that
-    fails leaves the observers as they were. ``masked`` counts by group the NaN and Inf that were left out of it.
+    fails leaves the observers as they were. ``masked`` counts by group the NaN and Inf that were left out of it, and
+    ``means`` holds by path what layers take on average whose bias is corrected.
     """
 
     def __init__(self, part: PartPlan, spec: QSpec, masks: bool) -> None:
@@ -38,6 +41,7 @@ class Prepared(nn.Module):
         for group, observer in part.observers.items():
             with self._guarded(group):
                 self.observers[group] = _expected(Observer, observer.build(spec))
+        self.means = {path: InputMean(self.model.get_submodule(path)) for path in part.corrected.values()}
         self.batches = 0
         for name in HOOKS:
             setattr(self, name, copy.copy(getattr(self.model, name)))
@@ -110,6 +114,8 @@ class Prepared(nn.Module):
         for group, observer in self.observers.items():
             with self._guarded(group):
                 observer.merge(other.observers[group])
+        for path, mean in self.means.items():
+            mean.merge(other.means[path])
         for group, (nans, infs) in other.masked.items():
             mine = self.masked.get(group, (0, 0))
             self.masked[group] = mine[0] + nans, mine[1] + infs
@@ -123,14 +129,19 @@ class Prepared(nn.Module):
 
     def get_extra_state(self) -> dict[str, Any]:
         observers = {str(group): observer.state_dict() for group, observer in self.observers.items()}
-        return {"batches": self.batches, "observers": observers, "masked": dict(self.masked)}
+        means = {path: mean.state_dict() for path, mean in self.means.items()}
+        return {"batches": self.batches, "observers": observers, "masked": dict(self.masked), "means": means}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        if set(state["observers"]) != {str(group) for group in self.observers}:
+        if set(state["observers"]) != {str(group) for group in self.observers} or set(state["means"]) != set(
+            self.means
+        ):
             raise ValueError("the calibration state belongs to another model or plan")
         self.batches, self.masked = state["batches"], dict(state["masked"])
         for group, observer in self.observers.items():
             observer.load_state_dict(state["observers"][str(group)])
+        for path, mean in self.means.items():
+            mean.load_state_dict(state["means"][path])
 
 
 def _expected(kind: type[Any], given: Any) -> Any:
@@ -145,9 +156,14 @@ class _Watching(fx.Interpreter):
         super().__init__(prepared.model)
         self.extra_traceback = False
         self.prepared, self.part = prepared, prepared.part
+        matches = ((prepared.part.chosen[output].match, path) for output, path in prepared.part.corrected.items())
+        self.layers = {match.nodes[0]: (match.inputs[0], prepared.means[path]) for match, path in matches}
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
+        if n in self.layers:
+            value, mean = self.layers[n]
+            mean.observe(self.env[value])
         group = self.part.groups.sources.get(n)
         if group is not None:
             if not isinstance(result, torch.Tensor):
@@ -187,7 +203,9 @@ class PreparedModel(NamedTuple):
 
 
 def prepare(plan: Plan) -> PreparedModel:
-    """Put a ``Prepared`` in place of every captured part."""
+    """Put a ``Prepared`` in place of every captured part, with its layers equalized where the plan says so."""
+    for part in plan.parts:
+        equalize(part.graph_module, part.equalized)
     parts = {part.path: Prepared(part, plan.engine.activation, plan.nonfinite == MASK) for part in plan.parts}
     # inner parts first, so that an outer one is prepared with them in place
     for path, prepared in reversed(parts.items()):

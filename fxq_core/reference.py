@@ -62,13 +62,11 @@ class ReferenceLayer(nn.Module):
     weight_scale: torch.Tensor
     bias: torch.Tensor | None
 
-    def __init__(
-        self, weight: QWeight, bias: torch.Tensor | None, function: Callable[..., torch.Tensor], **arguments: Any
-    ) -> None:
+    def __init__(self, weight: QWeight, function: Callable[..., torch.Tensor], **arguments: Any) -> None:
         super().__init__()
         self.register_buffer("weight", weight.values)
         self.register_buffer("weight_scale", weight.scale)
-        self.register_buffer("bias", None if bias is None else bias.detach().clone())
+        self.register_buffer("bias", weight.bias)
         self.axis, self.function, self.arguments = weight.axis, function, arguments
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -84,11 +82,11 @@ def emit_layer(match: Match, ctx: LoweringContext) -> fx.Node:
     # kernels for transposed convolutions take one scale in all
     weight = ctx.quantize_weight(layer.weight, layer.bias, axis=None if type(layer) in TRANSPOSED else 0)
     if isinstance(layer, nn.Linear):
-        module = ReferenceLayer(weight, layer.bias, F.linear)
+        module = ReferenceLayer(weight, F.linear)
     else:
         transposed = ("output_padding",) if type(layer) in TRANSPOSED else ()
         geometry = {name: getattr(layer, name) for name in ("stride", "padding", "dilation", "groups", *transposed)}
-        module = ReferenceLayer(weight, layer.bias, {**CONVOLUTIONS, **TRANSPOSED}[type(layer)], **geometry)
+        module = ReferenceLayer(weight, {**CONVOLUTIONS, **TRANSPOSED}[type(layer)], **geometry)
     result = ctx.copy({match.nodes[0]: ctx.module(module, ctx.inputs[0])})
     return _rounded(result, ctx)
 

@@ -11,6 +11,7 @@ from torch import nn
 from fxq_core import tables
 from fxq_core.analysis.trail import Budget
 from fxq_core.capture.location import located
+from fxq_core.correction import told
 from fxq_core.discovery import CORE
 from fxq_core.errors import FxqError
 from fxq_core.plan import Plan
@@ -53,6 +54,8 @@ class Report:
 
     ``budget`` is the search that ``quantize(..., max_drop=...)`` made, ``tuning`` what the last ``tune``
     of the module found.
+    ``corrected`` are the paths of the layers whose bias was corrected, ``equalized`` the nodes of the layers whose
+    weights were equalized with each other: the path of the part, and two names.
     ``saturation`` says by module path why no int16 sum of a layer saturates, on engines that have any.
     ``resident_bytes`` is what the module's tensors take in memory, ``packed_bytes`` what of it engines hold in their
     own form, beside the int8 weights that ``state_dict()`` gives.
@@ -64,6 +67,8 @@ class Report:
     notes: tuple[tuple[str, str], ...]
     budget: Budget | None = None
     tuning: TuneReport | None = None
+    corrected: tuple[str, ...] = ()
+    equalized: tuple[tuple[str, str, str], ...] = ()
     saturation: tuple[tuple[str, str], ...] = ()
     resident_bytes: int = 0
     packed_bytes: int = 0
@@ -74,6 +79,7 @@ class Report:
         header = ("node", "module", "op", "verdict", "pattern", "by", "scale", "zero point", "reason")
         lines.append(tables.table(header, map(_cells, self.rows)))
         lines += [f"{path or 'the root'}: {note}" for path, note in self.notes]
+        lines += told(self.corrected)
         if self.budget is not None:
             lines.append(str(self.budget))
         for reason in dict.fromkeys(reason for _, reason in self.saturation):
@@ -115,7 +121,15 @@ def make_report(plan: Plan, qparams: Mapping[str, Mapping[int, QParams] | None])
             scale, zero_point = (None, None) if group is None or found is None else found[group]
             rows.append(Row(*about, v.quantized, v.pattern, v.provider, scale, zero_point, v.reason, group, v.where))
     engine = plan.engine
-    return Report(engine.name, str(engine.provider), tuple(rows), tuple(plan.notes.items()))
+    reached = replace(plan, parts=tuple(part for part in plan.parts if qparams[part.path] is not None))
+    return Report(
+        engine.name,
+        str(engine.provider),
+        tuple(rows),
+        tuple(plan.notes.items()),
+        corrected=reached.corrected,
+        equalized=tuple((part.path, one.name, other.name) for part in plan.parts for one, other in part.equalized),
+    )
 
 
 def report(qmodel: nn.Module) -> Report:

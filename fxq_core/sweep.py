@@ -49,10 +49,20 @@ def engine_blamed(engine: Engine, what: str) -> AbstractContextManager[None]:
 
 
 class Sweep:
-    """Rebuilds one graph: ``floats`` and ``quantized`` hold the lowered node of each value in either form."""
+    """Rebuilds one graph: ``floats`` and ``quantized`` hold the lowered node of each value in either form.
 
-    def __init__(self, plan: Plan, part: PartPlan, qparams: Mapping[int, QParams], replaced: dict[int, Any]) -> None:
-        self.plan, self.part = plan, part
+    ``means`` is, by path, what layers take on average whose bias is corrected.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        part: PartPlan,
+        qparams: Mapping[int, QParams],
+        means: Mapping[str, torch.Tensor],
+        replaced: dict[int, Any],
+    ) -> None:
+        self.plan, self.part, self.means = plan, part, means
         self.engine: Engine = plan.engine
         self.root = QuantizedModule(
             part.path, part.graph_module.meta[SIGNATURE], self.engine.name, self.engine.active, qparams
@@ -169,6 +179,7 @@ class Sweep:
             bounds=groups.bounds.get(group, (-math.inf, math.inf)),
             engine=self.engine,
             weight=self.part.weights.get(match.output, self.engine.weight),
+            input_mean=self.means.get(self.part.corrected.get(match.output, "")),
             observers=self.plan.registry.observers,
             builder=self.builder,
         )

@@ -47,7 +47,7 @@ class Borders:
     def _converter(self, name: str, value: fx.Node) -> nn.Module:
         """A lowered module of one conversion, made by the very sweep that lowers models."""
         if (name, value) not in self._made:
-            sweep = Sweep(self.plan, self.part, self.qparams, {})
+            sweep = Sweep(self.plan, self.part, self.qparams, {}, {})
             graph = sweep.builder.graph
             with self.plan.engine.active():
                 inputs = () if name == CONSTANT else (graph.placeholder("x"),)

@@ -17,6 +17,7 @@ from fxq_core.capture import Captured, capture
 from fxq_core.capture.calls import Arguments, as_arguments, cloned, kept_random
 from fxq_core.config.records import ERROR
 from fxq_core.engines import choose_engine
+from fxq_core.equalization import equalize
 from fxq_core.errors import ConfigError, FxqError, InputError, one_line, shown
 from fxq_core.groups import Groups
 from fxq_core.plan import PartPlan, Plan, op_text
@@ -59,6 +60,10 @@ def compare(
     registry = load_plugins() if registry is None else registry
     plan = Plan(choose_engine(registry, found.engine), registry, capture(model, as_arguments(batch)), (), {}, ERROR)
     _check_same(plan.captured, found)
+    for path, part in plan.captured.parts.items():
+        # the values between equalized layers are those of the equalized network
+        nodes = {node.name: node for node in part.graph.nodes}
+        equalize(part, [(nodes[one], nodes[other]) for where, one, other in found.equalized if where == path])
     rows = tuple(_rows(plan, found, qmodel, parts, as_arguments(batch)))
     return Comparison(found.engine, threshold, rows)
 
@@ -123,7 +128,7 @@ class _Held:
         pairs = zip(module.fxq_scale.tolist(), module.fxq_zero_point.tolist(), strict=True)
         qparams = {group: QParams(*pair, spec.qmin, spec.qmax) for group, pair in enumerate(pairs)}
         of = {self.nodes[name]: row.group for name, row in rows.items() if row.group is not None}
-        self.borders = Borders(plan, PartPlan(module.fxq_part, part, {}, Groups(of=of), {}, {}, ()), qparams)
+        self.borders = Borders(plan, PartPlan(module.fxq_part, part, {}, Groups(of=of), {}, {}, {}, (), ()), qparams)
 
     def values(self, args: tuple[Any, ...]) -> dict[str, torch.Tensor]:
         sources = {node: name for name, node in last_of_sources(self.module).items()}

@@ -16,6 +16,7 @@ from fxq_core.cli.inputs import Input, guess, read_input
 from fxq_core.cli.summary import Summary, as_json, summarize
 from fxq_core.cli.target import build, current_directory_importable
 from fxq_core.config import Config
+from fxq_core.correction import told
 from fxq_core.errors import CaptureError, one_line
 from fxq_core.plan import HEADER, Plan, cells
 from fxq_core.quantize import Quantizer
@@ -70,7 +71,8 @@ def command(target: str, engine: str | None, inputs: tuple[Input, ...], config: 
       nodes    a list of {part, node, module, op, verdict, pattern,
                provider, reason, where}; verdict is "int8" or "float"
       notes    a list of {module, note}: what became of modules that are
-               no node
+               no node, and what was equalized
+      corrected  a list of modules: whose bias is corrected
 
     Exit codes: 0 if there is a plan, whatever is in it; 1 if there is none; 2 if the command line is wrong.
     """
@@ -97,10 +99,9 @@ def command(target: str, engine: str | None, inputs: tuple[Input, ...], config: 
     click.echo()
     full = console.rows(HEADER, map(cells, plan.verdicts))
     console.table(full, STYLES, console.rows(NARROW, map(_narrow, full.cells)))
-    if plan.notes:
-        click.echo()
-    for path, note in plan.notes.items():
-        click.echo(f"{path or 'the root'}: {note}")
+    below = [*(f"{path or 'the root'}: {note}" for path, note in plan.notes.items()), *told(plan.corrected)]
+    if below:
+        click.echo("\n" + "\n".join(below))
 
 
 def _narrow(cells: Sequence[str]) -> tuple[str, ...]:

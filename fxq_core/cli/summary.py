@@ -128,4 +128,5 @@ def as_json(plan: Plan, summary: Summary, target: str, inputs: Sequence[Input]) 
             for v in plan.verdicts
         ],
         "notes": [{"module": path, "note": note} for path, note in plan.notes.items()],
+        "corrected": list(plan.corrected),
     }

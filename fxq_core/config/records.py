@@ -15,6 +15,7 @@ FLOAT = "float"
 WEIGHTS = (PER_CHANNEL, PER_TENSOR) = ("per-channel", "per-tensor")
 NONFINITE = (ERROR, MASK) = ("error", "mask")
 SETTINGS = ("observer", "weight", "weight_observer", "dtype")
+SWITCHES = ("tune", "bias_correction", "equalize")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -91,6 +92,11 @@ class Config:
         tune: whether ``quantize`` ends with ``tune`` on the example inputs, and stays float if that is faster still.
         nonfinite: what NaN and Inf among the values of a calibration batch are: "error", or "mask" to leave them out
             of the ranges and count them in the report. In a weight they are always an error.
+        bias_correction: whether the bias of each int8 convolution and linear layer takes up what the rounding of its
+            weight adds to its results on average, over the calibration batches; see ``fxq_core/correction.py``.
+        equalize: whether the channels between two int8 layers, with nothing but ReLU or the like between them, are
+            scaled so that the weights on either side have like sizes; it pays where layers have one weight scale in
+            all. See ``fxq_core/equalization.py``.
 
     Raises:
         ConfigError: an entry can't be meant.
@@ -100,10 +106,14 @@ class Config:
     rules: tuple[Rule, ...] = ()
     tune: bool = False
     nonfinite: str = ERROR
+    bias_correction: bool = True
+    equalize: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.tune, bool):
-            raise ConfigError(f"Config(tune={self.tune!r}) is neither True nor False; write tune=True")
+        for name in SWITCHES:
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise ConfigError(f"Config({name}={value!r}) is neither True nor False; write {name}=True")
         if self.nonfinite not in NONFINITE:
             raise ConfigError(
                 f"Config(nonfinite={self.nonfinite!r}) is neither {ERROR!r} nor {MASK!r}; those are the choices"
@@ -138,8 +148,8 @@ class Config:
 
     @classmethod
     def from_toml(cls, source: str) -> Config:
-        """Read a config from TOML: a boolean ``tune``, a string ``nonfinite``, an array ``skip``, and a table
-        ``[[rules]]`` for each rule.
+        """Read a config from TOML: settings by their names, among them an array ``skip``, and a table ``[[rules]]``
+        for each rule.
 
         In a rule, ``where`` is a path, a glob or a pattern's name, or ``type`` is the qualified name of a module type,
         which is compared with the types in the model and never imported; the settings are those of ``Rule``. In
@@ -161,8 +171,8 @@ class Config:
         for rule in self.rules:
             where = _written(rule.where, repr(rule))
             rules.append({**({"where": where} if isinstance(where, str) else where), **rule.settings()})
-        settings: dict[str, str | bool] = {"tune": self.tune, "nonfinite": self.nonfinite}
-        changed = {key: value for key, value in settings.items() if value not in (False, ERROR)}
+        settings: dict[str, str | bool] = {name: getattr(self, name) for name in (*SWITCHES, "nonfinite")}
+        changed = {name: value for name, value in settings.items() if value != getattr(Config(), name)}
         return toml.dumps(changed, skip, rules)
 
 
@@ -176,10 +186,12 @@ def _written(selector: Selector, who: str) -> str | dict[str, str]:
 
 def _from_toml(source: str, who: str) -> Config:
     document = toml.loads(source, who)
-    _check_keys(document, ("tune", "nonfinite", "skip", "rules"), who)
-    tune, nonfinite = document.get("tune", False), document.get("nonfinite", ERROR)
-    if not isinstance(tune, bool):
-        raise ConfigError(f"{who}: tune is no boolean; write tune = true")
+    _check_keys(document, (*SWITCHES, "nonfinite", "skip", "rules"), who)
+    switches = {name: document[name] for name in SWITCHES if name in document}
+    for name, value in switches.items():
+        if not isinstance(value, bool):
+            raise ConfigError(f"{who}: {name} is no boolean; write {name} = true")
+    nonfinite = document.get("nonfinite", ERROR)
     if nonfinite not in NONFINITE:
         raise ConfigError(f'{who}: nonfinite is {nonfinite!r}; write "error" or "mask"')
     skip, rules = document.get("skip", []), document.get("rules", [])
@@ -189,7 +201,7 @@ def _from_toml(source: str, who: str) -> Config:
         raise ConfigError(f"{who}: rules is no array of tables; head each rule with [[rules]]")
     skipped = [_selector(entry, f"{who}: entry {number} of skip") for number, entry in enumerate(skip, 1)]
     made = [_rule(rule, f"{who}: rule {number}") for number, rule in enumerate(rules, 1)]
-    return Config(skip=tuple(skipped), rules=tuple(made), tune=tune, nonfinite=nonfinite)
+    return Config(skip=tuple(skipped), rules=tuple(made), nonfinite=nonfinite, **switches)
 
 
 def _selector(entry: Any, who: str) -> Selector:

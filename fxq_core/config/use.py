@@ -52,7 +52,7 @@ class ConfigUse:
 
     def __init__(self, config: Config, registry: Registry, engine: Engine) -> None:
         self.rules = (*(Rule(selector, dtype=FLOAT) for selector in config.skip), *config.rules)
-        self.registry, self.engine = registry, engine
+        self.config, self.registry, self.engine = config, registry, engine
         self.seen = Seen()
         self.used: set[int] = set()
         self.asked: set[tuple[int, str]] = set()

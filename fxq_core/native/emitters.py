@@ -44,7 +44,7 @@ def conv(match: Match, ctx: LoweringContext) -> fx.Node:
     weight = ctx.quantize_weight(layer.weight, layer.bias)
     geometry = layer.stride, layer.padding, layer.dilation, layer.groups
     kernel = best_kernel(ctx.engine.name, _outputs(match), layer.groups)
-    module = QuantizedConv(weight.values, weight.scale, layer.bias, *geometry, ctx.engine.name, kernel)
+    module = QuantizedConv(weight.values, weight.scale, weight.bias, *geometry, ctx.engine.name, kernel)
     return _clamped(match, ctx, ctx.module(module, ctx.inputs[0], *ctx.output))
 
 
@@ -53,7 +53,7 @@ def conv_transpose(match: Match, ctx: LoweringContext) -> fx.Node:
     # "per channel quantization is disabled for transposed conv", say the kernels
     weight = ctx.quantize_weight(layer.weight, layer.bias, axis=None)
     geometry = layer.stride, layer.padding, layer.output_padding, layer.dilation, layer.groups
-    module = QuantizedConvTranspose(weight.values, weight.scale, layer.bias, *geometry, ctx.engine.name)
+    module = QuantizedConvTranspose(weight.values, weight.scale, weight.bias, *geometry, ctx.engine.name)
     return _clamped(match, ctx, ctx.module(module, ctx.inputs[0], *ctx.output))
 
 
@@ -61,7 +61,7 @@ def linear(match: Match, ctx: LoweringContext) -> fx.Node:
     layer: Any = match.modules[0]
     weight = ctx.quantize_weight(layer.weight, layer.bias)
     kernel = best_kernel(ctx.engine.name, _outputs(match))
-    module = QuantizedLinear(weight.values, weight.scale, layer.bias, ctx.engine.name, kernel)
+    module = QuantizedLinear(weight.values, weight.scale, weight.bias, ctx.engine.name, kernel)
     return _clamped(match, ctx, ctx.module(module, ctx.inputs[0], *ctx.output))
 
 

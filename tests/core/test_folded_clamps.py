@@ -24,7 +24,7 @@ def emit_folded(match: fxq.Match, ctx: fxq.LoweringContext) -> fx.Node:
     layer: Any = match.modules[0]
     weight = ctx.quantize_weight(layer.weight, layer.bias)
     names = ("stride", "padding", "dilation", "groups")
-    module = ReferenceLayer(weight, layer.bias, F.conv2d, **{name: getattr(layer, name) for name in names})
+    module = ReferenceLayer(weight, F.conv2d, **{name: getattr(layer, name) for name in names})
     result = ctx.module(module, ctx.inputs[0])
     return ctx.call(fake_quantize, result, *ctx.output, ctx.output.qmin, ctx.output.qmax)
 

@@ -58,6 +58,7 @@ def test_it_prints_as_a_table(core: fxq.Registry) -> None:
         f"layer   layer   Linear       int8     linear   {by}  0.01562  64          {said}",
         f"soft    soft    Softmax      float             {core_}  {empty}  {soft}",
         f"output          output       float             {core_}  {empty}  outputs are returned in float",
+        "the bias takes up the mean error of the rounded weight in layer",
     )
     assert str(fxq.report(fxq.quantize(Tiny().eval(), [BATCH], "reference", config, core))) == "\n".join(lines)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -60,6 +61,10 @@ def settled(norm: Any) -> Any:
 def quantized(
     model: nn.Module, *batches: Any, registry: fxq.Registry, engine: str = "reference", config: Any = None
 ) -> tuple[nn.Module, SimpleNamespace]:
-    """The quantized model, and its report's rows as attributes named like the nodes; outer graphs hide inner ones."""
+    """The quantized model, and its report's rows as attributes named like the nodes; outer graphs hide inner ones.
+
+    Biases are those of the float model, as they are in the arithmetic here.
+    """
+    config = replace(config or fxq.Config(), bias_correction=False)
     qmodel = fxq.quantize(model.eval(), batches, engine=engine, config=config, registry=registry)
     return qmodel, SimpleNamespace(**{row.node: row for row in reversed(fxq.report(qmodel).rows)})

@@ -127,7 +127,7 @@ def test_seed_29_a_hook_of_the_root_is_calibrated_with(registry: fxq.Registry) -
     model, x = nn.Sequential(nn.Conv2d(3, 4, 3)).eval(), torch.randn(IMAGE)
     model.register_forward_pre_hook(lambda module, args: (args[0] * 20,))
     model.register_forward_hook(lambda module, args, result: result + 1)
-    q = fxq.Quantizer(model, x, engine="reference", registry=registry)
+    q = fxq.Quantizer(model, x, "reference", fxq.Config(bias_correction=False), registry)
     assert torch.equal(q.observe(x), model(x))
     hooked = q.quantize()
     plain, _ = quantized(nn.Sequential(model[0]), x * 20, registry=registry)

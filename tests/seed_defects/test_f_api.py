@@ -128,7 +128,7 @@ def test_seed_50_plain_modules_need_no_tracing(registry: fxq.Registry) -> None:
 
 def test_seed_50_control_flow_stays_and_the_parts_below_it_are_int8(registry: fxq.Registry) -> None:
     model, x = Deciding().eval(), torch.randn(IMAGE)
-    q = fxq.Quantizer(model, x, engine="reference", registry=registry).calibrate([x])
+    q = fxq.Quantizer(model, x, "reference", fxq.Config(bias_correction=False), registry).calibrate([x])
     qmodel = q.quantize()
     assert [row.module for row in fxq.report(qmodel).rows if row.quantized and row.scale] == ["first.1", "second"]
     ((where, why),) = fxq.report(qmodel).notes

@@ -48,7 +48,7 @@ class IntegerLayer(nn.Module):
         super().__init__()
         self.register_buffer("weight", weight.values)
         self.register_buffer("weight_scale", weight.scale)
-        self.register_buffer("bias", torch.zeros(len(weight.values)) if layer.bias is None else layer.bias.detach())
+        self.register_buffer("bias", torch.zeros(len(weight.values)) if weight.bias is None else weight.bias)
         names = ("stride", "padding", "dilation", "groups") if isinstance(layer, nn.Conv2d) else ()
         self.function = F.conv2d if names else F.linear
         self.geometry = {name: getattr(layer, name) for name in names}

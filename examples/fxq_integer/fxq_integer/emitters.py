@@ -31,14 +31,14 @@ def conv(match: Match, ctx: LoweringContext) -> fx.Node:
     layer: Any = match.modules[0]
     weight = ctx.quantize_weight(layer.weight, layer.bias)
     geometry = layer.stride, layer.padding, layer.dilation, layer.groups
-    module = IntegerConv(weight.values, weight.scale, layer.bias, *geometry)
+    module = IntegerConv(weight.values, weight.scale, weight.bias, *geometry)
     return ctx.module(module, ctx.inputs[0], *ctx.input_qparams[0], *ctx.output, *_limits(match))
 
 
 def linear(match: Match, ctx: LoweringContext) -> fx.Node:
     layer: Any = match.modules[0]
     weight = ctx.quantize_weight(layer.weight, layer.bias)
-    module = IntegerLinear(weight.values, weight.scale, layer.bias)
+    module = IntegerLinear(weight.values, weight.scale, weight.bias)
     return ctx.module(module, ctx.inputs[0], *ctx.input_qparams[0], *ctx.output, *_limits(match))
 
 

@@ -56,11 +56,11 @@ def emit(match: Match, ctx: LoweringContext) -> fx.Node:
     weight = ctx.quantize_weight(layer.weight, layer.bias)
     module: nn.Module
     if isinstance(layer, nn.Linear):
-        module = QuantizedLinear(weight.values, weight.scale, layer.bias, ctx.engine.name, None, _activation(match))
+        module = QuantizedLinear(weight.values, weight.scale, weight.bias, ctx.engine.name, None, _activation(match))
     else:
         geometry = layer.stride, layer.padding, layer.dilation, layer.groups
         how = ctx.engine.name, None, _activation(match)
-        module = QuantizedConv(weight.values, weight.scale, layer.bias, *geometry, *how)
+        module = QuantizedConv(weight.values, weight.scale, weight.bias, *geometry, *how)
     return ctx.module(module, ctx.inputs[0], *ctx.output)
 
 

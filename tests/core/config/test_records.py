@@ -30,6 +30,11 @@ NO_SELECTOR = "selects nothing: use a path, a glob, a module type, a pattern nam
             "write (Rule('head', observer='minmax'),)",
         ),
         (lambda: fxq.Config(tune=1), "Config(tune=1) is neither True nor False; write tune=True"),
+        (lambda: fxq.Config(equalize="yes"), "Config(equalize='yes') is neither True nor False; write equalize=True"),
+        (
+            lambda: fxq.Config(bias_correction=None),
+            "Config(bias_correction=None) is neither True nor False; write bias_correction=True",
+        ),
         (lambda: fxq.Config(skip=(3,)), f"3 {NO_SELECTOR}"),
         (lambda: fxq.Config(skip=(int,)), f"<class 'int'> {NO_SELECTOR}"),
         (lambda: fxq.Rule(None, observer="minmax"), f"None {NO_SELECTOR}"),
@@ -84,6 +89,9 @@ CONFIGS = st.builds(
     skip=st.lists(SELECTORS, max_size=4).map(tuple),
     rules=st.lists(RULES, max_size=4).map(tuple),
     tune=st.booleans(),
+    nonfinite=st.sampled_from(["error", "mask"]),
+    bias_correction=st.booleans(),
+    equalize=st.booleans(),
 )
 
 
@@ -125,6 +133,7 @@ def test_the_toml_is_plain() -> None:
     )
     assert fxq.Config().to_toml() == ""
     assert fxq.Config(skip=("a",), tune=True).to_toml() == 'tune = true\n\nskip = [\n    "a",\n]\n'
+    assert fxq.Config(bias_correction=False).to_toml() == "bias_correction = false\n"
 
 
 @pytest.mark.parametrize(
@@ -147,8 +156,12 @@ def test_a_function_can_not_be_written(config: fxq.Config, text: str, tmp_path: 
     ("source", "text"),
     [
         ('skp = ["a"]', " has an unknown key 'skp'; did you mean 'skip'?"),
-        ("engine = 1", " has an unknown key 'engine'; the keys here are tune, nonfinite, skip, rules"),
+        (
+            "engine = 1",
+            " has an unknown key 'engine'; the keys here are tune, bias_correction, equalize, nonfinite, skip, rules",
+        ),
         ("tune = 1", ": tune is no boolean; write tune = true"),
+        ("bias_correction = 0", ": bias_correction is no boolean; write bias_correction = true"),
         ('skip = "a"', ": skip is no array; write skip = [...]"),
         (
             'skip = ["a", 3]',
