@@ -71,13 +71,20 @@ def _outputs(match: Match) -> int:
 
 
 def add(match: Match, ctx: LoweringContext) -> fx.Node:
-    return _clamped(match, ctx, ctx.call(OPS.add.default, *ctx.inputs, *ctx.output))
+    return _clamped(match, ctx, _sum(match, ctx, *ctx.inputs))
 
 
 def sub(match: Match, ctx: LoweringContext) -> fx.Node:
     minuend, subtrahend = ctx.inputs
     negated = ctx.call(functions.negated, subtrahend)
-    return _clamped(match, ctx, ctx.call(OPS.add.default, minuend, negated, *ctx.output))
+    return _clamped(match, ctx, _sum(match, ctx, minuend, negated))
+
+
+def _sum(match: Match, ctx: LoweringContext, first: fx.Node, second: fx.Node) -> fx.Node:
+    """The kernel makes its result as large as its first operand, and torch warns in each call if that has to grow."""
+    total, shape = (value_of(node).shape for node in (match.nodes[0], match.inputs[0]))
+    terms = (first, second) if shape == total else (second, first)
+    return ctx.call(OPS.add.default, *terms, *ctx.output)
 
 
 def mul(match: Match, ctx: LoweringContext) -> fx.Node:
