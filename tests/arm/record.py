@@ -1,0 +1,64 @@
+"""On this machine: quantize everything, and write down what replay.py needs to do the same and compare."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+import fxq_core as fxq
+
+from subjects import ENGINE, Subject, import_demo, of_the_kit, values
+
+TEST_IMAGES, COMPARED = 200, 64
+
+
+def record(file: Path) -> None:
+    """Writes a dict of plain tensors, strings and numbers."""
+    torch.set_num_threads(1)
+    registry = fxq.load_plugins(strict=True)
+    kit = {name: _recorded(subject, registry) for name, subject in tqdm(of_the_kit(registry).items(), unit="model")}
+    torch.save({"kit": kit, "demo": _demo(registry), "torch": str(torch.__version__)}, file)
+
+
+def _recorded(subject: Subject, registry: fxq.Registry) -> dict[str, Any]:
+    qmodel = _quantized(subject, registry)
+    return {
+        "float": subject.model.state_dict(),
+        "batches": subject.batches,
+        "unseen": subject.unseen,
+        "state": qmodel.state_dict(),
+        "values": values(qmodel, subject.unseen, registry),
+    }
+
+
+def _quantized(subject: Subject, registry: fxq.Registry) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return fxq.quantize(subject.model, subject.batches, ENGINE, registry=registry)
+
+
+def _demo(registry: fxq.Registry) -> dict[str, Any]:
+    """The demo's networks, trained, with test images and the quality that they show here."""
+    import_demo()
+    from data import digits
+    from measure import quality
+    from networks import NETWORKS
+    from training import train
+
+    every, seed = digits(0), 0
+    # float networks run for minutes on an emulated CPU
+    data = replace(every, test=every.test[:TEST_IMAGES], test_labels=every.test_labels[:TEST_IMAGES])
+    found: dict[str, Any] = {"test": data.test, "test_labels": data.test_labels, "networks": {}}
+    for name, build in NETWORKS.items():
+        subject = Subject(train(build, data, seed, name), data.calibration(), data.test[:COMPARED])
+        recorded, measured = _recorded(subject, registry), quality(subject.model, _quantized(subject, registry), data)
+        found["networks"][name] = {
+            **recorded,
+            "quality": (measured.float_accuracy, measured.int8_accuracy, measured.sqnr),
+        }
+    return found
