@@ -28,6 +28,8 @@ def main(folder: str, *arguments: str) -> str | None:
     failed = [] if arm.run(HERE / "replay.py", Path(folder) / "recorded.pt") == 0 else ["the comparison"]
     print(f"{time.monotonic() - started:.0f} s with the comparison", flush=True)
     options = "-c", ROOT / "pyproject.toml", "--rootdir", ROOT, "-p", "no:cacheprovider", "-n", "2"
+    # the profile that sets no deadline: emulation takes its time
+    options += "--hypothesis-profile", "ci"
     tests = arguments or [ROOT / "tests" / name for name in TESTS]
     if arm.run("-m", "pytest", *options, *tests, FXQ_ENGINES="qnnpack") != 0:
         failed.append("the tests")

@@ -57,7 +57,7 @@ def values(qmodel: nn.Module, x: torch.Tensor, registry: fxq.Registry) -> list[t
     found: list[tuple[str, torch.Tensor]] = []
 
     def look(node: fx.Node, value: Any) -> Any:
-        found.extend((f"{node.name} ({node.target})", _plain(leaf)) for leaf in _tensors(value))
+        found.extend((node.name, _plain(leaf)) for leaf in _tensors(value))
         return value
 
     graph: Any = qmodel
