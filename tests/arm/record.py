@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_leaves
 from tqdm import tqdm
 
 import fxq_core as fxq
 
-from subjects import ENGINE, Subject, import_demo, of_the_kit, values
+from subjects import ENGINE, Subject, import_demo, of_the_kit, plain, run
 
 # of the demo's; an emulated CPU takes a second for a few of them
 CALIBRATION_BATCHES, TEST_IMAGES, COMPARED = 4, 100, 64
@@ -27,13 +28,19 @@ def record(file: Path) -> None:
 
 
 def _recorded(subject: Subject, registry: fxq.Registry) -> dict[str, Any]:
-    qmodel = _quantized(subject, registry)
+    qmodel, found = _quantized(subject, registry), []
+
+    def look(name: str, value: Any) -> Any:
+        found.extend((name, plain(leaf)) for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor))
+        return value
+
     return {
         "float": subject.model.state_dict(),
         "batches": subject.batches,
         "unseen": subject.unseen,
         "state": qmodel.state_dict(),
-        "values": values(qmodel, subject.unseen, registry),
+        "result": run(qmodel, subject.unseen, registry, look),
+        "values": found,
     }
 
 

@@ -1,16 +1,15 @@
-"""What both machines quantize, and all that a quantized model computes on the way."""
+"""What both machines quantize, and how they look at all that a quantized model computes."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import fx, nn
-from torch.utils._pytree import tree_leaves
+from torch import nn
 
 import fxq_core as fxq
 from fxq_core.analysis.tap import Tap
@@ -52,25 +51,16 @@ def import_demo() -> None:
     sys.path.append(str(DEMO))
 
 
-def values(qmodel: nn.Module, x: torch.Tensor, registry: fxq.Registry) -> list[tuple[str, torch.Tensor]]:
-    """Each tensor that a model computes, with its place: codes where they are int8; last what a plain call returns."""
-    found: list[tuple[str, torch.Tensor]] = []
-
-    def look(node: fx.Node, value: Any) -> Any:
-        found.extend((node.name, _plain(leaf)) for leaf in _tensors(value))
-        return value
-
+def run(qmodel: nn.Module, x: torch.Tensor, registry: fxq.Registry, look: Callable[[str, Any], Any]) -> torch.Tensor:
+    """Call a model; then run it node by node, where ``look`` gives what the next nodes take for a value."""
     graph: Any = qmodel
     with torch.no_grad():
+        result: torch.Tensor = qmodel(x.clone())
         with registry.engines[ENGINE].active():
-            Tap(graph, graph.fxq_graph, look).run(x.clone())
-        found.extend(("result", leaf) for leaf in _tensors(qmodel(x.clone())))
-    return found
+            Tap(graph, graph.fxq_graph, lambda node, value: look(node.name, value)).run(x.clone())
+    return result
 
 
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    return (leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor))
-
-
-def _plain(value: torch.Tensor) -> torch.Tensor:
+def plain(value: torch.Tensor) -> torch.Tensor:
+    """The codes of an int8 tensor; a float one as it is."""
     return value.int_repr() if value.is_quantized else value.clone()
