@@ -20,6 +20,7 @@ from torch.utils._pytree import tree_map_only
 from tqdm import tqdm
 
 import fxq_core as fxq
+from fxq_core.native.codes import codes_of
 from fxq_core.tables import table
 
 from subjects import ENGINE, import_demo, of_the_kit, plain, run
@@ -71,11 +72,12 @@ class Tally:
             def one(found: torch.Tensor) -> torch.Tensor:
                 where, wanted = left.pop(0)
                 assert where == place, f"{name} has node {place} where {where} was recorded"
-                self._note(f"{name}, {place}", plain(found), wanted)
-                if not found.is_quantized:
-                    return wanted
-                scale, zero_point = found.q_scale(), found.q_zero_point()
-                return torch._make_per_tensor_quantized_tensor(wanted, scale, zero_point)
+                if self._note(f"{name}, {place}", plain(found), wanted):
+                    return found
+                # in the memory layout of what was found: kernels may depend on it
+                copied = found.clone()
+                (codes_of(copied) if copied.is_quantized else copied).copy_(wanted)
+                return copied
 
             return tree_map_only(torch.Tensor, one, value)
 
@@ -83,10 +85,11 @@ class Tally:
         if len(self.known) + len(self.unknown) == before:
             self._note(f"{name}, result", result, recorded["result"])
 
-    def _note(self, place: str, found: torch.Tensor, wanted: torch.Tensor) -> None:
+    def _note(self, place: str, found: torch.Tensor, wanted: torch.Tensor) -> bool:
+        """Count a value; whether it has the recorded bits."""
         self.values += 1
         if _same(found, wanted):
-            return
+            return True
         most = float((found.double() - wanted.double()).abs().max())
         line = f"{place}: {float((found != wanted).double().mean()):.2%} of {found.dtype} differ, at most by {most:.3g}"
         if found.dtype == torch.float32:
@@ -94,6 +97,7 @@ class Tally:
         else:
             known = most <= 1 and any(word in place for word in HALVES)
         (self.known if known else self.unknown).append(line)
+        return False
 
     def row(self, whose: str) -> tuple[str, ...]:
         equal = self.models - len(self.states)
