@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import statistics
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.utils.benchmark import Timer
 
-from data import Dataset
+if TYPE_CHECKING:
+    from data import Dataset
 
 LATENCY_BATCH = 16
 ROUNDS = 15
