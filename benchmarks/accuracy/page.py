@@ -11,12 +11,14 @@ import fxq_core as fxq
 from accuracy import peers, tables
 from accuracy.networks import NETWORKS
 from accuracy.run import Cell
-from accuracy.variants import OTHER_IMAGES
+from accuracy.variants import EQUALIZED, ONE_SCALE, ONE_SCALE_EQUALIZED, OTHER_IMAGES, UNCORRECTED
 from data import CALIBRATION_BATCH, CALIBRATION_BATCHES, TEST_IMAGES
 
 TEMPLATE = Path(__file__).resolve().parent / "template.md"
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "observers.md"
 WIDTH = 120
+# what is no other observer
+PASSES = (UNCORRECTED, EQUALIZED, ONE_SCALE, ONE_SCALE_EQUALIZED)
 # the demo's, and engines to compare on it
 NETWORK, SHOWN = "mobilenet", ("x86", "onednn", "qnnpack")
 
@@ -36,8 +38,9 @@ def page(cells: Sequence[Cell]) -> str:
 def conclusion(cells: Sequence[Cell], default: str) -> str:
     """The ranking by mean SQNR, what of it is chance, and what the default gives, in words."""
     found = {(cell.network, cell.engine, cell.variant): cell.quality.sqnr for cell in cells}
-    names = [name for name in tables.variants(cells) if name not in (OTHER_IMAGES, peers.NAME)]
-    means = {name: tables.mean_sqnr([cell for cell in cells if cell.variant == name]) for name in names}
+    variants = tables.variants(cells)
+    means = {name: tables.mean_sqnr([cell for cell in cells if cell.variant == name]) for name in variants}
+    names = [name for name in variants if name not in (*PASSES, OTHER_IMAGES, peers.NAME)]
     ranked = sorted(names, key=lambda name: -means[name])
     moved = [
         abs(sqnr - found[network, engine, OTHER_IMAGES])
@@ -58,6 +61,9 @@ def conclusion(cells: Sequence[Cell], default: str) -> str:
         "that are as good as each other.",
         f"The default of all engines is `{default}`, {rank} on average; a single [outlier](faults.md) does not widen "
         f"its range. On the demo's MobileNet it gives, in dB, {ours}; torch.ao gives {theirs}.",
+        f"Bias correction is on by default: without it the mean is {means[UNCORRECTED]:.1f} dB. Equalization is off: "
+        f"with it the mean is {means[EQUALIZED]:.1f} dB. Where a weight has one scale in all, it is "
+        f"{means[ONE_SCALE]:.1f} dB without equalization and {means[ONE_SCALE_EQUALIZED]:.1f} dB with it.",
     )
     return "\n\n".join(textwrap.fill(paragraph, WIDTH) for paragraph in paragraphs)
 

@@ -11,6 +11,7 @@ from torch.ao.quantization import get_default_qconfig_mapping
 from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
 NAME = "torch.ao"
+ENGINES = frozenset(torch.backends.quantized.supported_engines)
 
 
 def quantized(model: nn.Module, batches: list[torch.Tensor], engine: str) -> nn.Module:

@@ -22,7 +22,7 @@ from accuracy.variants import VARIANTS
 from measure import Quality, quality
 from training import train
 
-ENGINES = ("x86", "fbgemm", "onednn", "qnnpack", "reference")
+ENGINES = ("x86", "fbgemm", "onednn", "qnnpack", "openvino", "reference")
 
 
 class Cell(NamedTuple):
@@ -71,7 +71,7 @@ def run(names: Sequence[str]) -> list[Cell]:
     """All cells of some networks, in the order of the tables."""
     usable = engines()
     ways = [(engine, variant) for engine in usable for variant in (*VARIANTS, peers.NAME)]
-    ways = [way for way in ways if way != ("reference", peers.NAME)]
+    ways = [(engine, name) for engine, name in ways if name != peers.NAME or engine in peers.ENGINES]
     # the bars of the processes would overwrite each other; here tqdm has read its settings already
     os.environ["TQDM_DISABLE"] = "1"
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
