@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
+# layers in one line
+NAMED = 6
 
 
 def correctable(chosen: Mapping[fx.Node, Candidate]) -> dict[fx.Node, str]:
@@ -34,10 +36,11 @@ def correctable(chosen: Mapping[fx.Node, Candidate]) -> dict[fx.Node, str]:
 
 
 def told(paths: Sequence[str]) -> Iterator[str]:
-    """A line that names the layers whose bias is corrected, if there are any."""
+    """A line that names the layers whose bias is corrected, the first of them if they are many."""
     if paths:
-        named = ", ".join(path or "the root" for path in paths)
-        yield f"the bias takes up the mean error of the rounded weight in {named}"
+        named = ", ".join(path or "the root" for path in paths[:NAMED])
+        more = f" and {len(paths) - NAMED} more" if len(paths) > NAMED else ""
+        yield f"the bias takes up the mean error of the rounded weight in {named}{more}"
 
 
 class InputMean:

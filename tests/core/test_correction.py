@@ -12,7 +12,7 @@ from torch import nn
 
 import fxq_core as fxq
 from fxq_core.context import QWeight
-from fxq_core.correction import InputMean, mean_shift
+from fxq_core.correction import InputMean, mean_shift, told
 
 from support.quantizing import INSTALLED, quantizer, run
 
@@ -212,3 +212,10 @@ def test_a_layer_whose_lowering_fails_is_not_named() -> None:
     with pytest.warns(fxq.PluginWarning):
         lowered = fxq.Quantizer(Net().eval(), X, "reference", registry=registry).calibrate([X]).quantize()
     assert fxq.report(lowered).corrected == ("twice", "once")
+
+
+def test_of_many_layers_the_first_are_named() -> None:
+    assert list(told(())) == []
+    assert list(told(("",))) == [f"{SENTENCE} the root"]
+    assert list(told(tuple("abcdef"))) == [f"{SENTENCE} a, b, c, d, e, f"]
+    assert list(told(tuple("abcdefgh"))) == [f"{SENTENCE} a, b, c, d, e, f and 2 more"]
