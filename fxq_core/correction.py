@@ -103,19 +103,30 @@ def by_output(layer: Any, weight: torch.Tensor) -> torch.Tensor:
 
 
 def _shape(layer: Any) -> tuple[int, ...]:
-    """The channels that a layer takes, and its kernel."""
-    return (layer.in_features,) if isinstance(layer, nn.Linear) else (layer.in_channels, *layer.kernel_size)
+    """The channels that a layer takes, and its kernel; of the weight, since what else a layer holds may be outdated."""
+    grouped, *kernel = layer.weight.shape[1:]
+    if isinstance(layer, TRANSPOSED):
+        return (len(layer.weight), *kernel)
+    return (grouped * getattr(layer, "groups", 1), *kernel)
+
+
+def _geometry(layer: Any, name: str, dims: int) -> tuple[int, ...]:
+    """A setting of a convolution for each dimension, of which torch takes one for all too."""
+    value = getattr(layer, name)
+    numbers = (value,) if isinstance(value, int) else tuple(value)
+    return numbers * dims if len(numbers) == 1 else numbers
 
 
 def _sums(layer: Any, x: torch.Tensor) -> tuple[torch.Tensor, int]:
     """The sum of what each element of the kernel meets, and over how many results of each output channel."""
     if isinstance(layer, nn.Linear):
-        rows = x.reshape(-1, layer.in_features)
+        rows = x.reshape(-1, *_shape(layer))
         return rows.sum(0).double(), len(rows)
-    dims = len(layer.kernel_size)
+    dims = layer.weight.dim() - 2
     sums = x if x.dim() > dims + 1 else x.unsqueeze(0)
     results, sizes = len(sums), sums.shape[2:]
-    if {*layer.kernel_size, *layer.stride} == {1} and set(layer.padding) == {0} and not isinstance(layer, TRANSPOSED):
+    kernel, stride, padding = _shape(layer)[1:], _geometry(layer, "stride", dims), _geometry(layer, "padding", dims)
+    if {*kernel, *stride} == {1} and set(padding) == {0} and not isinstance(layer, TRANSPOSED):
         return sums.flatten(2).sum(2).double().sum(0).reshape(_shape(layer)), results * math.prod(sizes)
     for dim in reversed(range(dims)):
         met, length = _met(layer, dim, sizes[dim])
@@ -147,14 +158,14 @@ def _sums_of(x: torch.Tensor, parts: Sequence[slice]) -> torch.Tensor:
 
 def _met(layer: Any, dim: int, size: int) -> tuple[list[slice], int]:
     """Along one dimension: which pixels each element of the kernel meets, and how many results there are."""
-    kernel, stride, padding, dilation = (
-        getattr(layer, name)[dim] for name in ("kernel_size", "stride", "padding", "dilation")
-    )
+    dims = layer.weight.dim() - 2
+    kernel = _shape(layer)[1 + dim]
+    stride, padding, dilation = (_geometry(layer, name, dims)[dim] for name in ("stride", "padding", "dilation"))
     extent = dilation * (kernel - 1) + 1
     offsets = [dilation * element - padding for element in range(kernel)]
     if isinstance(layer, TRANSPOSED):
         # pixel i gives to result i * stride + offset
-        length = (size - 1) * stride - 2 * padding + extent + layer.output_padding[dim]
+        length = (size - 1) * stride - 2 * padding + extent + _geometry(layer, "output_padding", dims)[dim]
         return [slice(_first(o, stride), max((length - 1 - o) // stride + 1, 0)) for o in offsets], length
     # result i takes pixel i * stride + offset
     length = (size + 2 * padding - extent) // stride + 1

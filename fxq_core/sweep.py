@@ -31,6 +31,7 @@ LAYOUT_CALLS = {"view", "view_as", "stride", "is_contiguous", "as_strided", "dat
 
 
 ANOTHER_ENGINE = "take another engine"
+UNLIMITED = (-math.inf, math.inf)
 
 
 class EmitError(PluginError):
@@ -48,6 +49,19 @@ def engine_blamed(engine: Engine, what: str) -> AbstractContextManager[None]:
     return blamed(lambda: f"{engine.provider}: engine {engine.name!r} failed to {what}", ANOTHER_ENGINE)
 
 
+def _input_ranges(part: PartPlan, qparams: Mapping[int, QParams]) -> dict[str, tuple[float, float]]:
+    """By path, what the layers whose bias is corrected can take in any of their calls: int8 clips what is beyond."""
+    found: dict[str, tuple[float, float]] = {}
+    for output, path in part.corrected.items():
+        match = part.chosen[output].match
+        if not match.pattern.weight_only:
+            given = qparams[part.groups.of[match.inputs[0]]]
+            least, most = ((code - given.zero_point) * given.scale for code in (given.qmin, given.qmax))
+            low, high = found.get(path, (least, most))
+            found[path] = min(low, least), max(high, most)
+    return found
+
+
 class Sweep:
     """Rebuilds one graph: ``floats`` and ``quantized`` hold the lowered node of each value in either form.
 
@@ -62,7 +76,7 @@ class Sweep:
         means: Mapping[str, torch.Tensor],
         replaced: dict[int, Any],
     ) -> None:
-        self.plan, self.part, self.means = plan, part, means
+        self.plan, self.part = plan, part
         self.engine: Engine = plan.engine
         self.root = QuantizedModule(
             part.path, part.graph_module.meta[SIGNATURE], self.engine.name, self.engine.active, qparams
@@ -81,6 +95,8 @@ class Sweep:
             self.input_scales[target] = min(scale, self.input_scales.get(target, scale))
             scale = self.qparams[part.groups.of[match.output]].scale
             self.output_scales[target] = max(scale, self.output_scales.get(target, scale))
+        ranges = _input_ranges(part, qparams)
+        self.means = {path: mean.clamp(*ranges.get(path, UNLIMITED)) for path, mean in means.items()}
         self.floats: dict[fx.Node, fx.Node] = {}
         self.quantized: dict[fx.Node, fx.Node] = {}
         self.failed: dict[fx.Node, EmitError] = {}

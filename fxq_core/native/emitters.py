@@ -43,7 +43,7 @@ def conv(match: Match, ctx: LoweringContext) -> fx.Node:
     layer: Any = match.modules[0]
     weight = ctx.quantize_weight(layer.weight, layer.bias)
     geometry = layer.stride, layer.padding, layer.dilation, layer.groups
-    kernel = best_kernel(ctx.engine.name, _outputs(match), layer.groups)
+    kernel = best_kernel(ctx.engine.name, _outputs(match), layer.weight.shape, layer.groups)
     module = QuantizedConv(weight.values, weight.scale, weight.bias, *geometry, ctx.engine.name, kernel)
     return _clamped(match, ctx, ctx.module(module, ctx.inputs[0], *ctx.output))
 
@@ -60,7 +60,7 @@ def conv_transpose(match: Match, ctx: LoweringContext) -> fx.Node:
 def linear(match: Match, ctx: LoweringContext) -> fx.Node:
     layer: Any = match.modules[0]
     weight = ctx.quantize_weight(layer.weight, layer.bias)
-    kernel = best_kernel(ctx.engine.name, _outputs(match))
+    kernel = best_kernel(ctx.engine.name, _outputs(match), layer.weight.shape)
     module = QuantizedLinear(weight.values, weight.scale, weight.bias, ctx.engine.name, kernel)
     return _clamped(match, ctx, ctx.module(module, ctx.inputs[0], *ctx.output))
 

@@ -35,30 +35,51 @@ for all is 16 % slower, oneDNN for all 7 %. With two threads the two meet in the
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 
 from fxq_core.engines import advertised
 from fxq_core.native.saturation import FBGEMM, ONEDNN
 
-X86 = "x86"
+X86, QNNPACK = "x86", "qnnpack"
+# in place of a kernel's name: computed by torch's float kernel, between conversions
+FLOAT = "float"
 # where the two meet for dense layers: so many numbers come out of one call
 FEW = 2**14
+# QNNPACK has depthwise kernels for windows of 9 and 25 elements. It takes any other as a convolution of many groups,
+# and keeps a table of pointers to each element of each window: 840 MB for one image of ConvNeXt-tiny
+DEPTHWISE, LARGEST_TABLE = (9, 25), 2**22
 
 
-def best_kernel(engine: str, outputs: int, groups: int = 1) -> str:
+def best_kernel(engine: str, outputs: int, shape: Sequence[int], groups: int = 1) -> str:
     """Whose kernel to prefer for a convolution or a linear layer, before it is known to be safe for the weight.
 
     Args:
-        engine: the engine that the model is lowered for; one that is named for its kernels keeps them.
+        engine: the engine that the model is lowered for; one that is named for its kernels keeps them, where they are
+            not beyond all measure.
         outputs: how many numbers come out of one call, for the whole batch of the example.
+        shape: that of the weight.
         groups: the groups of a convolution.
     """
+    if engine == QNNPACK and _table(outputs, shape, groups) > LARGEST_TABLE:
+        return FLOAT
     if engine != X86 or not {FBGEMM, ONEDNN} <= advertised():
         return engine
     if groups > 1:
         return ONEDNN
     # without VNNI oneDNN is not the faster one, as torch has it
     return ONEDNN if outputs > FEW and torch.cpu._is_vnni_supported() else FBGEMM
+
+
+def _table(outputs: int, shape: Sequence[int], groups: int) -> int:
+    """The bytes of the pointers that QNNPACK keeps for a convolution of one input channel in each group."""
+    channels, inputs, *window = shape
+    taps = math.prod(window)
+    if inputs > 1 or groups == 1 or (channels == groups and taps in DEPTHWISE):
+        return 0
+    return 8 * outputs // channels * groups * taps
 
 
 def kernels(engine: str) -> tuple[str, ...]:

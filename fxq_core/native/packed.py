@@ -11,12 +11,10 @@ from torch import nn
 from fxq_core.errors import InputError
 from fxq_core.native.activated import ACTIVATIONS
 from fxq_core.native.active import Active
-from fxq_core.native.kernels import kernels
+from fxq_core.native.kernels import FLOAT, kernels
 from fxq_core.native.saturation import ONEDNN, X86, safe_kernel, saturation_free, why_safe
 from fxq_core.watched import changed
 
-# in place of a kernel's name: computed by torch's float kernel, between conversions
-FLOAT = "float"
 CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 

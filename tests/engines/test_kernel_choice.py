@@ -14,11 +14,12 @@ from torch import nn
 
 import fxq_core as fxq
 from fxq_core.native import kernels, saturation
-from fxq_core.native.kernels import FEW, best_kernel
+from fxq_core.native.kernels import FEW, FLOAT, LARGEST_TABLE, best_kernel
 from fxq_core.native.layers import QuantizedConv, QuantizedLinear
-from fxq_core.native.packed import FLOAT, PackedLayer
+from fxq_core.native.packed import PackedLayer
 from fxq_core.native.transposed import QuantizedConvTranspose
 
+DENSE = (8, 4, 3, 3)
 BOTH = {"fbgemm", "onednn", "x86", "qnnpack"}
 
 
@@ -36,28 +37,48 @@ def x86(monkeypatch: pytest.MonkeyPatch) -> None:
     [(1, 1, "fbgemm"), (FEW, 1, "fbgemm"), (FEW + 1, 1, "onednn"), (1, 2, "onednn"), (10 * FEW, 116, "onednn")],
 )
 def test_the_rule(outputs: int, groups: int, kernel: str) -> None:
-    assert best_kernel("x86", outputs, groups) == kernel
+    assert best_kernel("x86", outputs, DENSE, groups) == kernel
 
 
 @pytest.mark.usefixtures("x86")
 @pytest.mark.parametrize("name", ["fbgemm", "onednn", "qnnpack"])
 def test_an_engine_that_is_named_for_its_kernels_keeps_them(name: str) -> None:
-    assert {best_kernel(name, outputs, groups) for outputs in (1, 2 * FEW) for groups in (1, 8)} == {name}
+    assert {best_kernel(name, outputs, DENSE, groups) for outputs in (1, 2 * FEW) for groups in (1, 8)} == {name}
     assert kernels.kernels(name) == (name,)
+
+
+@pytest.mark.parametrize(
+    ("shape", "groups", "pointers"),
+    [
+        ((96, 1, 7, 7), 96, 49 * 96),
+        ((96, 1, 1, 27), 96, 27 * 96),
+        ((192, 1, 3, 3), 96, 9 * 96),
+        ((96, 1, 3, 3), 96, 0),
+        ((96, 1, 5, 5), 96, 0),
+        ((96, 2, 7, 7), 48, 0),
+        ((96, 1, 7, 7), 1, 0),
+        ((96, 1), 1, 0),
+    ],
+)
+def test_qnnpack_keeps_no_more_pointers_than_fit(shape: tuple[int, ...], groups: int, pointers: int) -> None:
+    fitting = LARGEST_TABLE // (8 * pointers) if pointers else 10**9
+    assert best_kernel("qnnpack", fitting * shape[0], shape, groups) == "qnnpack"
+    if pointers:
+        assert best_kernel("qnnpack", (fitting + 1) * shape[0], shape, groups) == FLOAT
 
 
 @pytest.mark.usefixtures("x86")
 def test_a_build_without_one_of_them_leaves_the_choice_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "advertised", lambda: {"fbgemm", "x86"})
-    assert {best_kernel("x86", outputs, groups) for outputs in (1, 2 * FEW) for groups in (1, 8)} == {"x86"}
+    assert {best_kernel("x86", outputs, DENSE, groups) for outputs in (1, 2 * FEW) for groups in (1, 8)} == {"x86"}
     assert kernels.kernels("x86") == ("fbgemm",)
 
 
 @pytest.mark.usefixtures("x86")
 def test_without_vnni_large_layers_stay_with_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "_is_vnni_supported", lambda: False)
-    assert best_kernel("x86", 2 * FEW) == "fbgemm"
-    assert best_kernel("x86", 2 * FEW, groups=8) == "onednn"
+    assert best_kernel("x86", 2 * FEW, DENSE) == "fbgemm"
+    assert best_kernel("x86", 2 * FEW, DENSE, groups=8) == "onednn"
 
 
 def conv(engine: str, *shape: int, groups: int = 1, kernel: str | None = None, value: int = 1) -> Any:
