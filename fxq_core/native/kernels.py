@@ -27,7 +27,7 @@ linear, 3136 rows, 96 to 384                      860     706
 FBGEMM costs less to call and more for each number that comes out. With groups it is never much faster, and without a
 kernel for the case (a number of channels that is no multiple of 8, a dilation) slower by two orders of magnitude. A
 oneDNN kernel keeps what it needs for the shape that it runs on first, from packing on; a call with another shape, such
-as another batch size, costs about 25 us more.
+as another batch size, costs at least 25 us more.
 
 The rule below is 0.5 % slower than the better kernel of each dense layer in the geometric mean and 16 % at most; FBGEMM
 for all is 16 % slower, oneDNN for all 7 %. With two threads the two meet in the same place.
