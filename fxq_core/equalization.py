@@ -80,7 +80,8 @@ def _taker(node: fx.Node, layer: Any, inner: Mapping[fx.Node, nn.Module | None])
 
 def _images(layer: Any) -> int:
     """How many dimensions the images of a convolution have; 0 for a linear layer, whose channels come last."""
-    return 0 if isinstance(layer, nn.Linear) else len(layer.kernel_size)
+    dims: int = layer.weight.dim() - 2
+    return dims
 
 
 def _homogeneous(node: fx.Node, module: nn.Module | None, dims: int) -> bool:

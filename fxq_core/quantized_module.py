@@ -121,8 +121,9 @@ class QuantizedModule(nn.Module):
 
         self_ = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
         parameters = (self_, *self._fxq_signature.parameters.values())
-        forward.__signature__ = self._fxq_signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-        self.forward = types.MethodType(forward, self)
+        function: Any = forward
+        function.__signature__ = self._fxq_signature.replace(parameters=parameters)
+        self.forward = types.MethodType(function, self)
 
     def _fxq_unfit(self, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception) -> str:
         """What a kernel's error is about."""

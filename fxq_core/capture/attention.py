@@ -78,7 +78,7 @@ def decompose_attention(module: nn.MultiheadAttention) -> bool:
         module.add_module(name, projection)
     # torch's own subclass of Linear differs in name only
     if type(module.out_proj) is nn.modules.linear.NonDynamicallyQuantizableLinear:
-        module.out_proj.__class__ = nn.Linear  # type: ignore[assignment]
+        module.out_proj.__class__ = nn.Linear  # type: ignore[assignment]  # __class__ is read-only to mypy
     return True
 
 

@@ -15,7 +15,8 @@ def bake(root: nn.Module) -> None:
     for module in root.modules():
         if parametrize.is_parametrized(module):
             _own_class(module)
-            for name in list(module.parametrizations):  # type: ignore[arg-type]
+            parametrizations: Any = module.parametrizations
+            for name in list(parametrizations):
                 parametrize.remove_parametrizations(module, name, leave_parametrized=True)
                 constant = module._buffers.pop(name, None)
                 if constant is not None:

@@ -78,11 +78,11 @@ def _with_padding(conv: Any, padding: Any) -> nn.Module:
     """A convolution with the tensors and hooks of another, but with zeros for padding, in these numbers."""
     # as the op runs: the attributes that only a constructor reads may have been changed since
     outputs, inputs, *kernel_size = conv.weight.shape
-    plain = type(conv)(
+    plain: nn.Module = type(conv)(
         inputs * conv.groups, outputs, kernel_size, conv.stride, padding,
         conv.dilation, conv.groups, conv.bias is not None, device="meta",
     ).eval()  # fmt: skip
     hold(plain, "weight", conv.weight)
     hold(plain, "bias", conv.bias)
     plain._forward_hooks, plain._forward_pre_hooks = conv._forward_hooks, conv._forward_pre_hooks
-    return plain  # type: ignore[no-any-return]
+    return plain

@@ -78,7 +78,8 @@ def _compute(node: fx.Node, known: dict[fx.Node, Any]) -> Any:
         if node.op == "call_method":
             result = getattr(args[0], str(node.target))(*args[1:], **kwargs)
         else:
-            result = node.target(*args, **kwargs)  # type: ignore[operator]
+            function: Any = node.target
+            result = function(*args, **kwargs)
         if random_states() != before:
             raise _RandomError
     return result

@@ -83,11 +83,11 @@ def fold(layer: Any, norm: Any) -> nn.Module:
         if norm.bias is not None:
             bias = bias + norm.bias.double()
         weight = layer.weight.double().mul_(_by_channel(layer, scale))
-        merged: Any = copy.copy(layer)  # the tensors are replaced below, not written to
+        merged: nn.Module = copy.copy(layer)  # the tensors are replaced below, not written to
         merged._parameters, merged._buffers = dict(layer._parameters), dict(layer._buffers)
         hold(merged, "weight", nn.Parameter(weight.to(layer.weight.dtype), requires_grad=False))
         hold(merged, "bias", nn.Parameter(bias.to(layer.weight.dtype), requires_grad=False))
-    return merged  # type: ignore[no-any-return]
+    return merged
 
 
 def _by_channel(layer: Any, scale: torch.Tensor) -> torch.Tensor:

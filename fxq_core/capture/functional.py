@@ -75,16 +75,17 @@ def _batch_norm(found: Mapping[str, Any], tensors: Tensors, shape: Shape) -> nn.
     if found["training"] or mean is None or len(shape) not in NORM_TYPES or not _affine_or_not(tensors):
         return None
     affine = tensors["weight"] is not None
-    return NORM_TYPES[len(shape)](mean.numel(), eps=found["eps"], affine=affine)  # type: ignore[no-any-return]
+    norm: nn.Module = NORM_TYPES[len(shape)](mean.numel(), eps=found["eps"], affine=affine)
+    return norm
 
 
 def _instance_norm(found: Mapping[str, Any], tensors: Tensors, shape: Shape) -> nn.Module | None:
     weight = tensors["weight"]
     if not found["use_input_stats"] or len(shape) not in INSTANCE_TYPES or not _affine_or_not(tensors):
         return None
-    return INSTANCE_TYPES[len(shape)](  # type: ignore[no-any-return]
-        shape[1], eps=found["eps"], affine=weight is not None, device="meta"
-    )
+    kind = INSTANCE_TYPES[len(shape)]
+    norm: nn.Module = kind(shape[1], eps=found["eps"], affine=weight is not None, device="meta")
+    return norm
 
 
 def _affine_or_not(tensors: Tensors) -> bool:

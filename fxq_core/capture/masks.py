@@ -32,7 +32,8 @@ def merged_mask(
     if key_padding_mask is not None:
         padding = float_mask(key_padding_mask, query).unsqueeze(-2).unsqueeze(-2)
         merged = padding if merged is None else merged + padding
-    return merged  # type: ignore[no-any-return]
+    result: torch.Tensor = merged
+    return result
 
 
 def masked_softmax(scores: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

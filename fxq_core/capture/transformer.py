@@ -20,7 +20,8 @@ class EncoderLayer(nn.TransformerEncoderLayer):
             src = src + self._sa_block(self.norm1(src), src_mask, src_key_padding_mask, is_causal)
             return src + self._ff_block(self.norm2(src))
         src = self.norm1(src + self._sa_block(src, src_mask, src_key_padding_mask, is_causal))
-        return self.norm2(src + self._ff_block(src))  # type: ignore[no-any-return]
+        result: torch.Tensor = self.norm2(src + self._ff_block(src))
+        return result
 
 
 class DecoderLayer(nn.TransformerDecoderLayer):
@@ -88,7 +89,7 @@ class Transformer(nn.Transformer):
         memory_is_causal: bool = False,
     ) -> torch.Tensor:
         memory = self.encoder(src, mask=src_mask, src_key_padding_mask=src_key_padding_mask, is_causal=src_is_causal)
-        return self.decoder(  # type: ignore[no-any-return]
+        result: torch.Tensor = self.decoder(
             tgt,
             memory,
             tgt_mask=tgt_mask,
@@ -98,6 +99,7 @@ class Transformer(nn.Transformer):
             tgt_is_causal=tgt_is_causal,
             memory_is_causal=memory_is_causal,
         )
+        return result
 
 
 # what these do depends on dtypes and numbers, which are known only when they run

@@ -45,7 +45,7 @@ def warnings_as_lines() -> Iterator[None]:
             else:
                 elsewhere(message, category, *where)
 
-        warnings.showwarning = show  # type: ignore[assignment]
+        warnings.showwarning = show  # type: ignore[assignment]  # the names of its arguments are its own
         yield
 
 

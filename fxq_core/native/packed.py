@@ -157,7 +157,7 @@ class PackedLayer(nn.Module, abc.ABC):
         return {name: value for name, value in vars(self).items() if name != "_packed"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        super().__setstate__(state)  # type: ignore[no-untyped-call]  # torch has no types for it
         self.pack()
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:

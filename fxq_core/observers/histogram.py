@@ -142,7 +142,7 @@ class HistogramObserver(HistogramWithZeros):
         # a range always holds 0, so no candidate lies on the wrong side of it
         lows = torch.linspace(min(self.low, 0.0), 0.0, CUTS, dtype=torch.float64)
         highs = torch.linspace(0.0, max(self.high, 0.0), CUTS, dtype=torch.float64)
-        lows, highs = lows.unique(), highs.unique()  # type: ignore[no-untyped-call]
+        lows, highs = lows.unique(), highs.unique()  # type: ignore[no-untyped-call]  # torch has no types for it
         below = _cut_cost(centers, counts, lows)
         above = _cut_cost(-centers.flip(0), counts.flip(0), -highs)
         within = self._counts_up_to(centers, highs)[None, :] - self._counts_up_to(centers, lows)[:, None]
